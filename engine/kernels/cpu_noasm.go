@@ -1,0 +1,5 @@
+//go:build purego || !amd64
+
+package kernels
+
+const haveAVX2, haveAVX512 = false, false

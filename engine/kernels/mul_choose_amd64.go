@@ -1,0 +1,121 @@
+//go:build !purego
+
+package kernels
+
+// ldy is in bytes from here on.
+
+func (m *Matrix) panelAVX512(y *float32, ldy int, w, x *byte, count, n int) {
+	switch m.layout {
+	case layoutQ8:
+		switch n {
+		case 1:
+			q8x1AVX512(y, ldy, w, x, count)
+		case 2:
+			q8x2AVX512(y, ldy, w, x, count)
+		case 4:
+			q8x4AVX512(y, ldy, w, x, count)
+		default:
+			q8x8AVX512(y, ldy, w, x, count)
+		}
+	case layoutQ4:
+		switch n {
+		case 1:
+			q4x1AVX512(y, ldy, w, x, count)
+		case 2:
+			q4x2AVX512(y, ldy, w, x, count)
+		case 4:
+			q4x4AVX512(y, ldy, w, x, count)
+		default:
+			q4x8AVX512(y, ldy, w, x, count)
+		}
+	case layoutF32:
+		switch n {
+		case 1:
+			f32x1AVX512(y, ldy, w, x, count)
+		case 2:
+			f32x2AVX512(y, ldy, w, x, count)
+		case 4:
+			f32x4AVX512(y, ldy, w, x, count)
+		default:
+			f32x8AVX512(y, ldy, w, x, count)
+		}
+	case layoutF16:
+		switch n {
+		case 1:
+			f16x1AVX512(y, ldy, w, x, count)
+		case 2:
+			f16x2AVX512(y, ldy, w, x, count)
+		case 4:
+			f16x4AVX512(y, ldy, w, x, count)
+		default:
+			f16x8AVX512(y, ldy, w, x, count)
+		}
+	default:
+		switch n {
+		case 1:
+			bf16x1AVX512(y, ldy, w, x, count)
+		case 2:
+			bf16x2AVX512(y, ldy, w, x, count)
+		case 4:
+			bf16x4AVX512(y, ldy, w, x, count)
+		default:
+			bf16x8AVX512(y, ldy, w, x, count)
+		}
+	}
+}
+
+// panelAVX2 has registers for fewer rows at once: it takes the others in turns.
+func (m *Matrix) panelAVX2(y *float32, ldy int, w, x *byte, count, n int) {
+	most, rowBytes := 2, 4
+	if m.Form() == Float {
+		most = 4
+	}
+	for i := 0; i < n; {
+		k := min(most, n-i)
+		switch m.layout {
+		case layoutQ8:
+			if k == 1 {
+				q8x1AVX2(y, ldy, w, x, count)
+			} else {
+				q8x2AVX2(y, ldy, w, x, count)
+			}
+		case layoutQ4:
+			if k == 1 {
+				q4x1AVX2(y, ldy, w, x, count)
+			} else {
+				q4x2AVX2(y, ldy, w, x, count)
+			}
+		case layoutF32:
+			switch k {
+			case 1:
+				f32x1AVX2(y, ldy, w, x, count)
+			case 2:
+				f32x2AVX2(y, ldy, w, x, count)
+			default:
+				f32x4AVX2(y, ldy, w, x, count)
+			}
+		case layoutF16:
+			switch k {
+			case 1:
+				f16x1AVX2(y, ldy, w, x, count)
+			case 2:
+				f16x2AVX2(y, ldy, w, x, count)
+			default:
+				f16x4AVX2(y, ldy, w, x, count)
+			}
+		default:
+			switch k {
+			case 1:
+				bf16x1AVX2(y, ldy, w, x, count)
+			case 2:
+				bf16x2AVX2(y, ldy, w, x, count)
+			default:
+				bf16x4AVX2(y, ldy, w, x, count)
+			}
+		}
+		if i += k; i < n {
+			// All of a row's numbers in a tile lie rowBytes further on than the row before's.
+			y, x = addBytes(y, k*ldy), addBytes(x, k*rowBytes)
+		}
+	}
+}
