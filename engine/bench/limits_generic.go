@@ -1,0 +1,31 @@
+package bench
+
+import "encoding/binary"
+
+const genericMACs = 8
+
+// sink keeps the generic loops from being removed.
+var sink uint64
+
+func readGeneric(b []byte) uint64 {
+	var a, c uint64
+	for ; len(b) >= 16; b = b[16:] {
+		a ^= binary.LittleEndian.Uint64(b)
+		c ^= binary.LittleEndian.Uint64(b[8:])
+	}
+	return a ^ c
+}
+
+func macGeneric(rounds int) {
+	var acc [genericMACs]int32
+	w := int8(rounds)
+	for i := range rounds {
+		x := int32(int8(i)) * int32(w)
+		for j := range acc {
+			acc[j] += x
+		}
+	}
+	for _, v := range acc {
+		sink += uint64(v)
+	}
+}
