@@ -78,7 +78,7 @@ func (m *Model) NewTarget(o Options) (*Target, error) {
 		*u32(offSeqMax) = uint32(1 + t.seqs)
 		const firstFlag = 64 // behind the integers and floats at the front
 		at := bytes.Index(raw[firstFlag:], unifiedFlags)
-		if at < 0 || bytes.Index(raw[firstFlag+at+1:], unifiedFlags) >= 0 {
+		if at < 0 || bytes.Contains(raw[firstFlag+at+1:], unifiedFlags) {
 			return nil, fmt.Errorf("llama.cpp %s: its context parameters are laid out in a way this program does not know, so draft trees cannot run\n  hint: set trees: false", l.Version)
 		}
 		raw[firstFlag+at+len(unifiedFlags)-1] = 1
