@@ -23,9 +23,13 @@ const (
 	stages
 )
 
+// tileRows rows of activations share cache lines: no two workers prepare rows of
+// one such tile.
+const tileRows = 8
+
 // alone is the largest batch whose activations every worker prepares for itself,
-// because that is cheaper than a barrier.
-const alone = 2
+// because that is cheaper than waiting for another to do it.
+const alone = tileRows
 
 // unitWork is the least number of multiply-adds that is worth a unit of its own.
 const unitWork = 64 << 10
@@ -137,9 +141,8 @@ func (c *Context) prepare(w *worker, act *kernels.Activations, t *turn, workers,
 		c.setRows(w, act, 0, n, cols, x, norm)
 		return
 	}
-	const some = 4
-	for r := t.next() * some; r < n; r = t.next() * some {
-		c.setRows(w, act, r, min(r+some, n), cols, x, norm)
+	for r := t.next() * tileRows; r < n; r = t.next() * tileRows {
+		c.setRows(w, act, r, min(r+tileRows, n), cols, x, norm)
 	}
 	c.barrier.wait(workers)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/coordbench/coordbench/engine/decode"
 	"github.com/coordbench/coordbench/engine/gguf"
+	"github.com/coordbench/coordbench/engine/kernels"
 )
 
 var logits = decode.Want{Logits: true, TopK: 3}
@@ -68,10 +69,27 @@ func rowCases(t *testing.T, f func(t *testing.T, file *gguf.File, vocab int, o C
 	for i, s := range tinies {
 		kv := bothCaches[i%2]
 		t.Run(fmt.Sprintf("%s/%s", s.name, kv), func(t *testing.T) {
-			f(t, s.file(t, edit{}), s.vocab, ContextOptions{KV: kv, Context: 256})
+			f(t, s.file(t, edit{}), s.vocab, ContextOptions{KV: kv, Context: 330})
 		})
 	}
-	t.Run("demo", func(t *testing.T) { f(t, demoFile(t), 4096, ContextOptions{Context: 256}) })
+	t.Run("demo", func(t *testing.T) { f(t, demoFile(t), 4096, ContextOptions{Context: 330}) })
+
+	// On this CPU's other paths, one float and one block format.
+	best := kernels.Path()
+	defer kernels.Use(best)
+	for _, path := range kernels.Paths() {
+		if path == best {
+			continue
+		}
+		if err := kernels.Use(path); err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range tinies[:2] {
+			t.Run(fmt.Sprintf("%s/%s", path, s.name), func(t *testing.T) {
+				f(t, s.file(t, edit{}), s.vocab, ContextOptions{KV: bothCaches[i], Context: 330})
+			})
+		}
+	}
 }
 
 // A prompt's rows do not depend on how it is cut into chunks, on the number of
@@ -79,7 +97,7 @@ func rowCases(t *testing.T, f func(t *testing.T, file *gguf.File, vocab int, o C
 func TestRowsOfAnyChunking(t *testing.T) {
 	rowCases(t, func(t *testing.T, f *gguf.File, vocab int, o ContextOptions) {
 		rng := rand.New(rand.NewPCG(1, uint64(vocab)))
-		tokens := sentence(rng, 150, vocab)
+		tokens := sentence(rng, 290, vocab)
 		want := walker{t, open(t, f, 1, o)}.rows(tokens)
 		for _, threads := range []int{1, 2, 3} {
 			chunks := []int{1, 7, 32, 64, 256}
@@ -103,7 +121,7 @@ func TestRowsOfAnyChunking(t *testing.T) {
 							t.Fatalf("%d threads, chunks of %d: candidates of position %d differ from one token at a time", threads, chunk, i)
 						}
 					}
-					if !rowOf(p.Last, 0).equal(want[149]) {
+					if !rowOf(p.Last, 0).equal(want[289]) {
 						t.Fatalf("%d threads, chunks of %d: the last row differs from one token at a time", threads, chunk)
 					}
 				}
@@ -150,7 +168,7 @@ func TestRowsOfAnyChunking(t *testing.T) {
 }
 
 // A node's row is that of its path decoded alone, in trees of every size and
-// shape, after contexts that end before, on and after a tile's edge; and after
+// shape, after contexts that end before, on and after an edge of a tile; and after
 // any path is committed, decoding goes on as if there had been no tree.
 func TestRowsOfAnyTree(t *testing.T) {
 	rowCases(t, func(t *testing.T, f *gguf.File, vocab int, o ContextOptions) {
@@ -161,7 +179,7 @@ func TestRowsOfAnyTree(t *testing.T) {
 			trees = append(trees, open(t, f, threads, o))
 		}
 		for round := range 12 {
-			base := []int{0, 1, 40, 63, 64, 65, 100, 127, 128, 130, 180, 192}[round]
+			base := []int{0, 1, 15, 16, 63, 100, 200, 240, 250, 255, 256, 260}[round]
 			prompt := sentence(rng, base, vocab)
 			w.rows(prompt)
 			for _, c := range trees {

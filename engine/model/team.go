@@ -25,9 +25,11 @@ type barrier struct {
 	_       [48]byte
 }
 
-// spins is how often a waiting worker looks before it lets others use its
-// processor: some µs, the length of a stage of a small model.
-const spins = 3000
+// spins is how often a waiting worker looks before it lets the system run
+// something else on its processor: about 200 µs. Less would give a processor that
+// others want to them, for a whole time slice, at every barrier; never to yield
+// would do the same wherever two workers share one.
+const spins = 1 << 17
 
 func (b *barrier) wait(workers int) {
 	if workers == 1 {
@@ -39,8 +41,8 @@ func (b *barrier) wait(workers int) {
 		b.passed.Add(1)
 		return
 	}
-	for i := 0; b.passed.Load() == passed; i++ {
-		if i >= spins {
+	for i := 1; b.passed.Load() == passed; i++ {
+		if i%spins == 0 {
 			if b.broken.Load() {
 				panic("internal error: another worker of this pass has failed")
 			}
