@@ -27,7 +27,7 @@ such as embedded:coordlm-6m. Long values are shortened; --json has them whole.`,
 	}
 	inspect.Flags().BoolVar(&opts.json, "json", false, "one JSON object")
 	inspect.Flags().BoolVar(&opts.tensors, "tensors", true, "list the tensors")
-	return group("models", "Look into model files", inspect)
+	return group("models", "Look into model files, and make some", inspect, newModelsSynthCommand(env))
 }
 
 type inspectOptions struct {

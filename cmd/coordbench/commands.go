@@ -11,6 +11,7 @@ func commands(env *environment) []*cobra.Command {
 		newGenerateCommand(env),
 		newBenchCommand(env),
 		newModelsCommand(env),
+		newLlamaCppCommand(env),
 		newWorkloadsCommand(env),
 		newSystemsCommand(env),
 		newSchemaCommand(env),
