@@ -71,6 +71,7 @@ type Library struct {
 	vocabIsEOG      func(vocab uintptr, tok int32) bool
 	tokenize        func(vocab uintptr, text *byte, n int32, out *int32, max int32, special, parse bool) int32
 	tokenToPiece    func(vocab uintptr, tok int32, buf *byte, n, lstrip int32, special bool) int32
+	maxSequences    func() uint64
 	nCtx            func(ctx uintptr) uint32
 	nBatch          func(ctx uintptr) uint32
 	setThreads      func(ctx uintptr, n, batch int32)
@@ -206,6 +207,7 @@ func (l *Library) bind() error {
 		{"llama_vocab_is_eog", &l.vocabIsEOG},
 		{"llama_tokenize", &l.tokenize},
 		{"llama_token_to_piece", &l.tokenToPiece},
+		{"llama_max_parallel_sequences", &l.maxSequences},
 		{"llama_n_ctx", &l.nCtx},
 		{"llama_n_batch", &l.nBatch},
 		{"llama_set_n_threads", &l.setThreads},

@@ -41,8 +41,8 @@ type Target struct {
 var _ decode.Target = (*Target)(nil)
 
 const (
-	maxBranches = 32  // leaves of a draft tree; llama.cpp allows 64 sequences and more
-	batchRows   = 512 // n_batch, n_ubatch: llama.cpp's own default ubatch
+	maxBranches = decode.MaxNodes - 1 // most leaves of a draft tree
+	batchRows   = 512                 // n_batch, n_ubatch: llama.cpp's own default ubatch
 )
 
 // Offsets in llama_context_params, unchanged since the struct exists.
@@ -74,7 +74,7 @@ func (m *Model) NewTarget(o Options) (*Target, error) {
 	*u32(offBatch), *u32(offUBatch) = batchRows, batchRows
 	t := &Target{m: m, size: size, trees: o.Trees}
 	if o.Trees {
-		t.seqs = maxBranches
+		t.seqs = min(maxBranches, int(l.maxSequences())-1)
 		*u32(offSeqMax) = uint32(1 + t.seqs)
 		const firstFlag = 64 // behind the integers and floats at the front
 		at := bytes.Index(raw[firstFlag:], unifiedFlags)
@@ -196,6 +196,7 @@ func (t *Target) Prefill(ctx context.Context, prompt []decode.Token, w decode.Wa
 	}
 	t.dropDraft()
 	start := t.n
+	topK = min(topK, t.m.size)
 	res := decode.PrefillResult{K: topK}
 	if topK > 0 {
 		res.Top = make([]decode.Candidate, 0, len(prompt)*topK)
@@ -352,6 +353,7 @@ func (t *Target) row(i int) []float32 {
 }
 
 func (t *Target) scores(n int, at func(int) int, w decode.Want) decode.Scores {
+	w.TopK = min(w.TopK, t.m.size)
 	s := decode.Scores{K: w.TopK, Vocab: t.m.size}
 	t.best, t.top, t.logits = t.best[:0], t.top[:0], t.logits[:0]
 	for i := range n {
