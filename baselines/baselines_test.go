@@ -207,12 +207,12 @@ func naivePLD(s []decode.Token) []decode.Token {
 }
 
 // naiveSAM continues the earliest occurrence of the longest suffix that has an
-// earlier one, for 4 tokens per matched token, at most 40.
+// earlier one, for 4 tokens per matched token, at most 40, and not into the root.
 func naiveSAM(s []decode.Token) []decode.Token {
 	for n := len(s) - 1; n >= 1; n-- {
 		for end := n; end < len(s); end++ {
 			if slices.Equal(s[end-n:end], s[len(s)-n:]) {
-				return s[end:min(len(s), end+min(40, 4*n))]
+				return s[end:max(end, min(len(s)-1, end+min(40, 4*n)))]
 			}
 		}
 	}

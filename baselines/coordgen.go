@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/coordbench/coordbench/engine/decode"
 	"github.com/coordbench/coordbench/engine/draft"
@@ -217,8 +218,7 @@ func (g *coordgenOptions) policy(target decode.Target, in map[string]string) (sp
 	var curve speculate.Curve
 	var err error
 	if g.cost == measured {
-		widths := slices.DeleteFunc([]int{2, 4, 8, 12, 16, 24, 32, 48, 64, g.width}, func(w int) bool { return w > g.width })
-		curve, err = speculate.MeasureCost(context.Background(), target, widths, 5)
+		curve, err = g.measure(target)
 	} else {
 		curve, err = speculate.ParseCurve(g.cost)
 	}
@@ -227,6 +227,23 @@ func (g *coordgenOptions) policy(target decode.Target, in map[string]string) (sp
 	}
 	in["cost"] = curve.String()
 	return speculate.Adaptive(g.width, curve)
+}
+
+// measure times verifications: once each, which costs about as much as a prompt
+// of the widths' sum, and where that was quick, as for small models, more often.
+func (g *coordgenOptions) measure(target decode.Target) (speculate.Curve, error) {
+	widths := slices.DeleteFunc([]int{2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, g.width}, func(w int) bool { return w > g.width })
+	start := time.Now()
+	curve, err := speculate.MeasureCost(context.Background(), target, widths, 1)
+	switch once := time.Since(start); {
+	case err != nil:
+		return nil, err
+	case once < 100*time.Millisecond:
+		return speculate.MeasureCost(context.Background(), target, widths, 21)
+	case once < 5*time.Second:
+		return speculate.MeasureCost(context.Background(), target, widths, 3)
+	}
+	return curve, nil
 }
 
 // again has a source propose a second time; it is told nothing, since it has

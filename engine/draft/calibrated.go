@@ -1,19 +1,29 @@
 package draft
 
 import (
-	"cmp"
 	"math"
-	"slices"
 
 	"github.com/coordbench/coordbench/engine/decode"
 )
 
-// An Order says in which order a calibrated tree is walked.
+// An Order says in which order a calibrated tree is walked until the budget is
+// spent.
 type Order uint8
 
 const (
-	BestFirst  Order = iota // by path probability; cut anywhere, the best nodes are in
-	DepthFirst              // by the likeliest child; as the paper describes it
+	BestFirst  Order = iota // by path probability: what is cut is the unlikeliest
+	DepthFirst              // by the likeliest child, as the paper describes it
+)
+
+// A Mean says how the distributions after several occurrences become one.
+type Mean uint8
+
+const (
+	// MeanLog averages log-probabilities. A token that an occurrence does not list
+	// has MinProb there, the most it can have had.
+	MeanLog Mean = iota
+	// MeanProb averages probabilities. An unlisted token has none.
+	MeanProb
 )
 
 // CalibratedOptions are those of in-context distribution calibration.
@@ -21,51 +31,75 @@ type CalibratedOptions struct {
 	TopK        int     // likeliest tokens kept for each position
 	MinProb     float64 // tokens below are not kept
 	Depth       int     // longest branch
-	Breadth     []int   // most children by depth, the root's first; the last goes on
-	PathProb    float64 // branches below this probability end
-	Occurrences int     // occurrences of a token that are averaged
-	Scan        int     // latest occurrences that are looked at
-	Suffix      int     // longest suffix that ranks occurrences
+	Breadth     []int   // most children by depth, the root's first; the last one goes on
+	PathProb    float64 // a path below this probability is not drafted
+	Occurrences int     // occurrences of a token that are averaged, at most 8
+	Scan        int     // latest occurrences of a token that are looked at
+	Suffix      int     // a longer common suffix neither ranks higher nor weighs more than one of this length
+	Mean        Mean
 	Order       Order
-	Eager       bool    // build the bounded tree whole, then take from it; the same draft
-	Live        bool    // use what verifications say of accepted positions, too
-	Reserve     float64 // share of the width that is left for later sources
+	Eager       bool    // build the tree within all bounds first, then take from it; the same draft
+	Live        bool    // keep what verifications say after each node, accepted or not
+	Reserve     float64 // share of the slots that is left for later sources
 }
 
-// CalibratedDefaults follow CoordGen where the paper says and measurements where
+// CalibratedDefaults follow CoordGen where the paper says, and trace replay where
 // it does not.
 func CalibratedDefaults() CalibratedOptions {
 	return CalibratedOptions{TopK: 8, MinProb: 0.01, Depth: 5, Breadth: []int{8, 3, 2, 1, 1}, PathProb: 0.01,
-		Occurrences: 4, Scan: 64, Suffix: 8, Order: BestFirst, Reserve: 0.25}
+		Occurrences: 4, Scan: 32, Suffix: 8, Reserve: 0.25}
 }
 
 // A Calibrated drafts from the target's own next-token distributions over the
 // prompt, which the prefill computes anyway: what the target would have put after
 // a token there is what it may put after that token now, even where the text went
-// on differently. The tree of such continuations is expanded from the root, each
-// token's successors being the average over its occurrences whose contexts agree
-// best with the draft's.
+// on differently. The tree of such continuations is expanded from the root. A
+// token's successors are the average over its occurrences whose contexts have the
+// longest suffix in common with the draft's, the latest first where that ties.
 //
 // CoordGen, section 3.3.
 type Calibrated struct {
-	o      CalibratedOptions
-	stream []decode.Token
-	top    []decode.Candidate // (len(stream), TopK); Token is -1 where there is none
-	before []int32            // the occurrence of the same token before this one, or -1
-	latest map[decode.Token]int32
+	o       CalibratedOptions
+	logMin  float32 // of MinProb
+	logPath float64 // of PathProb
 
-	heap  []branch
-	all   []branch
-	found []occurrence
-	next  []decode.Candidate
-	ctx   []decode.Token
+	stream []decode.Token
+	at     []position
+	top    []decode.Candidate
+	newest map[decode.Token]int32 // its newest position
+	tip    int32                  // the position of the token before the root, -1 where it is not known
+
+	// One draft: the tree as far as it is expanded, and who is to be expanded next.
+	tree []leaf
+	heap []entry
+	used []int32 // positions that nodes were expanded from
+	next []successor
+	best [maxOccurrences]occurrence
+	ctx  []decode.Token // the tokens before a node's successors, newest first
+}
+
+const maxOccurrences = 8
+
+// A position is a place where the target's distribution is known: one of the
+// prompt, or a verified node.
+type position struct {
+	tok      decode.Token
+	before   int32 // position of the token before, or -1
+	older    int32 // the next older position of the same token, or -1
+	from, to int32 // its candidates in top
 }
 
 var _ Source = (*Calibrated)(nil)
 
 // NewCalibrated returns a source with these options.
 func NewCalibrated(o CalibratedOptions) *Calibrated {
-	return &Calibrated{o: o, latest: map[decode.Token]int32{}}
+	o.Occurrences = min(o.Occurrences, maxOccurrences)
+	return &Calibrated{o: o, logMin: logProb32(o.MinProb), logPath: math.Log(o.PathProb), newest: map[decode.Token]int32{}}
+}
+
+// logProb32 is rounded down, so that a probability equal to p is not below it.
+func logProb32(p float64) float32 {
+	return math.Nextafter32(float32(math.Log(p)), float32(math.Inf(-1)))
 }
 
 // TopK is how many candidates a prefill should leave for each position.
@@ -74,292 +108,203 @@ func (c *Calibrated) TopK() int { return c.o.TopK }
 // Live reports whether verifications should leave candidates too.
 func (c *Calibrated) Live() bool { return c.o.Live }
 
-// Begin is Source's.
+// Positions is the number of positions whose distribution is known.
+func (c *Calibrated) Positions() int { return len(c.at) }
+
+// Begin is Source's. Its cost is that of copying TopK candidates a token.
 func (c *Calibrated) Begin(prompt []decode.Token, p decode.PrefillResult) {
-	c.stream, c.top, c.before = c.stream[:0], c.top[:0], c.before[:0]
-	clear(c.latest)
+	c.stream = append(c.stream[:0], prompt...)
+	c.at, c.top, c.tip = c.at[:0], c.top[:0], -1
+	clear(c.newest)
+	if p.K == 0 || len(p.Top) == 0 {
+		return
+	}
 	for i, tok := range prompt {
-		c.push(tok)
-		if p.K > 0 {
-			c.keep(i, p.Top[i*p.K:(i+1)*p.K])
-		}
+		c.tip = c.learn(tok, c.tip, p.Top[i*p.K:(i+1)*p.K])
 	}
 }
 
-// push appends a token of which no distribution is known.
-func (c *Calibrated) push(tok decode.Token) {
-	at := int32(len(c.stream))
-	c.stream = append(c.stream, tok)
-	if prev, ok := c.latest[tok]; ok {
-		c.before = append(c.before, prev)
-	} else {
-		c.before = append(c.before, -1)
-	}
-	c.latest[tok] = at
-	for range c.o.TopK {
-		c.top = append(c.top, decode.Candidate{Token: -1})
-	}
-}
-
-// keep stores what may follow position i.
-func (c *Calibrated) keep(i int, top []decode.Candidate) {
-	row := c.top[i*c.o.TopK : (i+1)*c.o.TopK]
-	least := float32(math.Log(c.o.MinProb))
-	n := 0
-	for _, x := range top[:min(len(top), len(row))] {
-		if x.LogProb >= least {
-			row[n] = x
-			n++
+// learn adds a position of tok, behind the one at before, and returns it.
+func (c *Calibrated) learn(tok decode.Token, before int32, top []decode.Candidate) int32 {
+	i := int32(len(c.at))
+	from := int32(len(c.top))
+	for _, x := range top[:min(len(top), c.o.TopK)] {
+		if x.LogProb < c.logMin {
+			break // likeliest first
 		}
+		c.top = append(c.top, x)
 	}
-	for ; n < len(row); n++ {
-		row[n] = decode.Candidate{Token: -1}
+	older, ok := c.newest[tok]
+	if !ok {
+		older = -1
 	}
+	c.newest[tok] = i
+	c.at = append(c.at, position{tok, before, older, from, int32(len(c.top))})
+	return i
 }
 
 // Observe is Source's.
 func (c *Calibrated) Observe(committed []decode.Token, v *Verdict) {
-	if c.o.Live && v != nil && v.K > 0 {
-		// The root is the stream's last token; accepted nodes follow it.
-		base := len(c.stream) - 1
-		for j, node := range v.Path {
-			if j > 0 && j <= len(committed) {
-				c.push(committed[j-1])
-			}
-			c.keep(base+j, v.Top[node*v.K:(node+1)*v.K])
-		}
-		committed = committed[min(len(committed), max(0, len(v.Path)-1)):]
+	if c.o.Live && v != nil && v.TopOf(0) != nil {
+		c.learnVerdict(v)
+	} else if v != nil {
+		c.tip = -1 // the tokens between are in no position
 	}
-	for _, tok := range committed {
-		c.push(tok)
-	}
+	c.stream = append(c.stream, committed...)
 }
 
-// A branch is a path below the root, not yet or already a node of the draft.
-type branch struct {
-	logProb float64
-	toks    [maxDepth]decode.Token
-	at      [maxDepth]int32 // the occurrence whose context agreed best, for each step
-	depth   int
-}
-
-const maxDepth = 16
-
-// before orders branches: likelier, then shorter, then by lower tokens. It is a
-// total order, so that a draft does not depend on how the tree was walked.
-func (a *branch) compare(b *branch) int {
-	if n := cmp.Compare(b.logProb, a.logProb); n != 0 {
-		return n
+// learnVerdict adds a position for every node: first the rejected ones, so that
+// the accepted ones are the newest.
+func (c *Calibrated) learnVerdict(v *Verdict) {
+	var accepted uint64
+	for _, n := range v.Path {
+		accepted |= 1 << uint(n)
 	}
-	if n := cmp.Compare(a.depth, b.depth); n != 0 {
-		return n
-	}
-	return slices.Compare(a.toks[:a.depth], b.toks[:b.depth])
-}
-
-// Propose is Source's.
-func (c *Calibrated) Propose(b *Builder) {
-	reserve := int(c.o.Reserve * float64(b.Width()))
-	c.ctx = append(c.ctx[:0], c.stream...)
-	if len(c.ctx) == 0 {
-		return
-	}
-	switch {
-	case c.o.Order == DepthFirst:
-		c.descend(b, 0, branch{}, reserve)
-	case c.o.Eager:
-		c.whole(b, reserve)
-	default:
-		c.bestFirst(b, reserve)
-	}
-}
-
-// add puts a branch, whose parents are in the draft, into it; false when the
-// draft has no room for it.
-func add(b *Builder, x *branch, reserve int) (int, bool) {
-	u := 0
-	for _, tok := range x.toks[:x.depth-1] {
-		if u = b.Child(u, tok); u < 0 {
-			return -1, true // a parent was refused: the branch cannot go on
-		}
-	}
-	if b.Child(u, x.toks[x.depth-1]) < 0 && b.Free() <= reserve {
-		return -1, false
-	}
-	u, _ = b.Add(u, x.toks[x.depth-1], decode.FromCalibrated)
-	return u, true
-}
-
-func (c *Calibrated) bestFirst(b *Builder, reserve int) {
-	c.heap = c.heap[:0]
-	c.expand(branch{}, func(x branch) { c.pushHeap(x) })
-	for len(c.heap) > 0 {
-		x := c.popHeap()
-		u, room := add(b, &x, reserve)
-		if !room {
-			return
-		}
-		if u >= 0 {
-			c.expand(x, func(y branch) { c.pushHeap(y) })
-		}
-	}
-}
-
-// whole enumerates the tree within all bounds before it takes the best of it.
-func (c *Calibrated) whole(b *Builder, reserve int) {
-	c.all = c.all[:0]
-	c.expand(branch{}, func(x branch) { c.all = append(c.all, x) })
-	for i := 0; i < len(c.all); i++ {
-		c.expand(c.all[i], func(x branch) { c.all = append(c.all, x) })
-	}
-	slices.SortFunc(c.all, func(x, y branch) int { return x.compare(&y) })
-	for i := range c.all {
-		if _, room := add(b, &c.all[i], reserve); !room {
-			return
-		}
-	}
-}
-
-func (c *Calibrated) descend(b *Builder, u int, x branch, reserve int) bool {
-	at := len(c.all)
-	if u == 0 {
-		at = 0
-	}
-	c.all = c.all[:at]
-	c.expand(x, func(y branch) { c.all = append(c.all, y) })
-	end := len(c.all)
-	for i := at; i < end; i++ {
-		y := c.all[i]
-		v, room := add(b, &y, reserve)
-		if !room {
-			return false
-		}
-		if v >= 0 && !c.descend(b, v, y, reserve) {
-			return false
-		}
-	}
-	c.all = c.all[:at]
-	return true
-}
-
-// expand calls child for each continuation of x within the bounds, likeliest first.
-func (c *Calibrated) expand(x branch, child func(branch)) {
-	if x.depth >= min(c.o.Depth, maxDepth) {
-		return
-	}
-	at := c.successors(&x)
-	breadth := c.o.Breadth[min(x.depth, len(c.o.Breadth)-1)]
-	least := math.Log(c.o.PathProb)
-	for _, n := range c.next[:min(breadth, len(c.next))] {
-		y := x
-		y.logProb += float64(n.LogProb)
-		if y.logProb < least {
-			continue
-		}
-		y.toks[y.depth], y.at[y.depth] = n.Token, at
-		y.depth++
-		child(y)
-	}
-}
-
-// An occurrence is a position of the token that a branch ends with.
-type occurrence struct {
-	at    int32
-	match int // length of the common suffix of the contexts
-}
-
-// successors leaves in c.next what may follow x, likeliest first, as an average
-// over the occurrences whose contexts agree best; it returns the best of those.
-//
-// Probabilities are averaged, not their logarithms: a token that one occurrence
-// does not list has no logarithm to average.
-func (c *Calibrated) successors(x *branch) int32 {
-	c.next = c.next[:0]
-	ctx := append(c.ctx[:len(c.stream)], x.toks[:x.depth]...)
-	c.ctx = ctx
-	last := ctx[len(ctx)-1]
-	p, ok := c.latest[last]
-	if !ok {
-		return -1
-	}
-	c.found = c.found[:0]
-	for range c.o.Scan {
-		// No position is used twice on a path: a path must not run in circles. A
-		// position whose distribution is unknown says nothing.
-		if c.top[int(p)*c.o.TopK].Token >= 0 && !slices.Contains(x.at[:x.depth], p) {
-			n := 1
-			for n < c.o.Suffix && n <= int(p) && n < len(ctx) && c.stream[int(p)-n] == ctx[len(ctx)-1-n] {
+	var where [decode.MaxNodes]int32
+	n := int32(len(c.at))
+	for _, want := range [2]uint64{0, 1} {
+		for i := range v.Tree.Len() {
+			if accepted>>uint(i)&1 == want {
+				where[i] = n
 				n++
 			}
-			c.found = append(c.found, occurrence{p, n})
-		}
-		if p = c.before[p]; p < 0 {
-			break
 		}
 	}
-	if len(c.found) == 0 {
-		return -1
+	for _, want := range [2]uint64{0, 1} {
+		for i, tok := range v.Tree.Tokens {
+			if accepted>>uint(i)&1 != want {
+				continue
+			}
+			before := c.tip
+			if p := v.Tree.Parents[i]; p >= 0 {
+				before = where[p]
+			}
+			c.learn(tok, before, v.TopOf(i))
+		}
 	}
-	slices.SortFunc(c.found, func(a, b occurrence) int {
-		return cmp.Or(cmp.Compare(b.match, a.match), cmp.Compare(b.at, a.at))
-	})
-	used := c.found[:min(c.o.Occurrences, len(c.found))]
+	c.tip = where[v.Path[len(v.Path)-1]]
+}
+
+// A successor is a token that may follow, with the logarithm of its mean.
+type successor struct {
+	tok     decode.Token
+	logProb float64
+	sum     float64 // of weights (MeanLog) or weighted probabilities (MeanProb) so far
+}
+
+// An occurrence is a position whose token is that of the node to expand.
+type occurrence struct {
+	at    int32
+	match int // length of the common suffix of the contexts, 1 to Suffix
+}
+
+// successors leaves in c.next what may follow node u of the tree, likeliest first
+// and at most breadth of them, and records which positions said so. No position is
+// used twice on a path: a path must not run in circles.
+func (c *Calibrated) successors(u int32, breadth int) {
+	c.next = c.next[:0]
+	tok := c.tree[u].tok
+	p, ok := c.newest[tok]
+	if !ok {
+		return
+	}
+	c.context(u)
+	n := 0
+	for scanned := 0; p >= 0 && scanned < c.o.Scan; p, scanned = c.at[p].older, scanned+1 {
+		if c.at[p].from == c.at[p].to || c.onPath(u, p) {
+			continue
+		}
+		match := 1
+		for q := c.at[p].before; match < len(c.ctx) && q >= 0 && c.at[q].tok == c.ctx[match]; q = c.at[q].before {
+			match++
+		}
+		i := n // newest come first, so an equal match stays behind
+		for i > 0 && c.best[i-1].match < match {
+			i--
+		}
+		if i < c.o.Occurrences {
+			n = min(n+1, c.o.Occurrences)
+			copy(c.best[i+1:n], c.best[i:])
+			c.best[i] = occurrence{p, match}
+		}
+	}
+	c.tree[u].used = int32(len(c.used))
 	total := 0.0
-	for _, o := range used {
-		weight := float64(int(1) << o.match)
+	for _, o := range c.best[:n] {
+		c.used = append(c.used, o.at)
+		weight := math.Ldexp(1, o.match)
 		total += weight
-		for _, n := range c.top[int(o.at)*c.o.TopK : (int(o.at)+1)*c.o.TopK] {
-			if n.Token < 0 {
-				break
-			}
-			share := float32(weight * math.Exp(float64(n.LogProb)))
-			if i := slices.IndexFunc(c.next, func(m decode.Candidate) bool { return m.Token == n.Token }); i >= 0 {
-				c.next[i].LogProb += share
-			} else {
-				c.next = append(c.next, decode.Candidate{Token: n.Token, LogProb: share})
+		for _, x := range c.top[c.at[o.at].from:c.at[o.at].to] {
+			c.count(x, weight)
+		}
+	}
+	c.tree[u].usedEnd = int32(len(c.used))
+	c.rank(total, breadth)
+}
+
+// context writes the last tokens up to node u, newest first, at most Suffix.
+func (c *Calibrated) context(u int32) {
+	c.ctx = c.ctx[:0]
+	for ; u > 0 && len(c.ctx) < c.o.Suffix; u = c.tree[u].parent {
+		c.ctx = append(c.ctx, c.tree[u].tok)
+	}
+	for i := len(c.stream) - 1; i >= 0 && len(c.ctx) < c.o.Suffix; i-- {
+		c.ctx = append(c.ctx, c.stream[i])
+	}
+}
+
+// onPath reports whether a node above u was expanded from position p.
+func (c *Calibrated) onPath(u, p int32) bool {
+	tok := c.tree[u].tok
+	for v := c.tree[u].parent; v >= 0; v = c.tree[v].parent {
+		if c.tree[v].tok != tok {
+			continue
+		}
+		for _, q := range c.used[c.tree[v].used:c.tree[v].usedEnd] {
+			if q == p {
+				return true
 			}
 		}
 	}
+	return false
+}
+
+func (c *Calibrated) count(x decode.Candidate, weight float64) {
+	i := 0
+	for i < len(c.next) && c.next[i].tok != x.Token {
+		i++
+	}
+	if i == len(c.next) {
+		c.next = append(c.next, successor{tok: x.Token})
+	}
+	s := &c.next[i]
+	if c.o.Mean == MeanLog {
+		s.logProb += weight * float64(x.LogProb)
+		s.sum += weight
+	} else {
+		s.sum += weight * math.Exp(float64(x.LogProb))
+	}
+}
+
+// rank turns sums into means and sorts: likelier first, then as inserted, which
+// is by the better occurrence and its likelier token.
+func (c *Calibrated) rank(total float64, breadth int) {
 	for i := range c.next {
-		c.next[i].LogProb = float32(math.Log(float64(c.next[i].LogProb) / total))
+		s := &c.next[i]
+		if c.o.Mean == MeanLog {
+			s.logProb = (s.logProb + (total-s.sum)*float64(c.logMin)) / total
+		} else {
+			s.logProb = math.Log(s.sum / total)
+		}
+		s.logProb = min(s.logProb, 0) // rounding
 	}
-	slices.SortFunc(c.next, func(a, b decode.Candidate) int {
-		return cmp.Or(cmp.Compare(b.LogProb, a.LogProb), cmp.Compare(a.Token, b.Token))
-	})
-	return used[0].at
-}
-
-func (c *Calibrated) pushHeap(x branch) {
-	c.heap = append(c.heap, x)
-	i := len(c.heap) - 1
-	for i > 0 {
-		up := (i - 1) / 2
-		if c.heap[i].compare(&c.heap[up]) >= 0 {
-			return
+	for i := 1; i < len(c.next); i++ {
+		s := c.next[i]
+		j := i
+		for ; j > 0 && c.next[j-1].logProb < s.logProb; j-- {
+			c.next[j] = c.next[j-1]
 		}
-		c.heap[i], c.heap[up] = c.heap[up], c.heap[i]
-		i = up
+		c.next[j] = s
 	}
-}
-
-func (c *Calibrated) popHeap() branch {
-	top := c.heap[0]
-	last := len(c.heap) - 1
-	c.heap[0] = c.heap[last]
-	c.heap = c.heap[:last]
-	for i := 0; ; {
-		kid := 2*i + 1
-		if kid >= last {
-			break
-		}
-		if kid+1 < last && c.heap[kid+1].compare(&c.heap[kid]) < 0 {
-			kid++
-		}
-		if c.heap[kid].compare(&c.heap[i]) >= 0 {
-			break
-		}
-		c.heap[i], c.heap[kid] = c.heap[kid], c.heap[i]
-		i = kid
-	}
-	return top
+	c.next = c.next[:min(len(c.next), max(0, breadth))]
 }

@@ -5,59 +5,81 @@ import (
 	"github.com/coordbench/coordbench/engine/suffix"
 )
 
-// A History holds earlier answers by task group, in a suffix automaton each.
-// Prompts are not part of it. It belongs to a system and outlives requests.
+// A History holds earlier answers by task group, in a suffix automaton each, with
+// separators that no match crosses. Prompts are not part of it. It belongs to a
+// system and outlives requests; it changes only between them. It is used by one
+// goroutine at a time.
 type History struct {
 	most   int // tokens of a group
 	groups map[string]*archive
 }
 
+// An archive is what one group answered. index.Tokens() is answers, each followed
+// by a separator, and tokens counts both.
 type archive struct {
 	answers [][]decode.Token // oldest first
 	tokens  int
 	index   *suffix.Automaton
+	edition int // grows when index is rebuilt: cursors on it are void
 }
 
 // HistoryCap is the default number of tokens that a group keeps.
 const HistoryCap = 64 << 10
 
-// NewHistory returns an empty history that keeps at most tokens tokens a group.
+// NewHistory returns an empty history that keeps at most tokens tokens for each
+// group, separators included.
 func NewHistory(tokens int) *History {
 	return &History{most: tokens, groups: map[string]*archive{}}
 }
 
-// Remember adds an answer to a group. The oldest go once there are too many
-// tokens, a quarter of the cap at a time, so that rebuilding the index costs
-// amortised constant time a token.
+// Remember adds an answer to a group. Of an answer beyond the cap the end is
+// kept. Once there are too many tokens the oldest answers go, down to three
+// quarters of the cap, so that rebuilding the index costs amortised constant time
+// a token.
 func (h *History) Remember(group string, output []decode.Token) {
-	if len(output) == 0 || len(output) > h.most {
+	if len(output) == 0 || h.most < 2 {
 		return
 	}
+	output = output[max(0, len(output)+1-h.most):]
 	a := h.groups[group]
 	if a == nil {
 		a = &archive{index: suffix.New()}
 		h.groups[group] = a
 	}
 	a.answers = append(a.answers, append([]decode.Token(nil), output...))
-	a.tokens += len(output)
+	a.tokens += len(output) + 1
 	if a.tokens <= h.most {
-		addDocument(a.index, output)
+		a.add(output)
 		return
 	}
 	for a.tokens > h.most*3/4 && len(a.answers) > 1 {
-		a.tokens -= len(a.answers[0])
-		a.answers = a.answers[1:]
+		a.tokens -= len(a.answers[0]) + 1
+		a.answers = append(a.answers[:0], a.answers[1:]...)
 	}
 	a.index.Reset()
+	a.edition++
 	for _, answer := range a.answers {
-		addDocument(a.index, answer)
+		a.add(answer)
 	}
 }
 
-// Forget empties all groups.
-func (h *History) Forget() { clear(h.groups) }
+func (a *archive) add(answer []decode.Token) {
+	for _, tok := range answer {
+		a.index.Extend(tok)
+	}
+	a.index.Extend(decode.Separator)
+}
 
-// Tokens is the number of tokens that a group holds.
+// Forget empties all groups.
+func (h *History) Forget() {
+	for _, a := range h.groups {
+		a.edition++ // a source in the middle of a request must not go on with it
+	}
+	clear(h.groups)
+}
+
+// Tokens is the number of tokens that a group holds, a separator for each answer
+// included.
 func (h *History) Tokens(group string) int {
 	if a := h.groups[group]; a != nil {
 		return a.tokens
@@ -65,18 +87,11 @@ func (h *History) Tokens(group string) int {
 	return 0
 }
 
-// index is the automaton of a group, nil if it has no answers.
-func (h *History) index(group string) *suffix.Automaton {
-	if a := h.groups[group]; a != nil {
-		return a.index
+// Bytes is the memory that the groups' automata hold.
+func (h *History) Bytes() int {
+	n := 0
+	for _, a := range h.groups {
+		n += a.index.Bytes() + 4*a.tokens
 	}
-	return nil
-}
-
-// addDocument appends tokens and a separator, which no match crosses.
-func addDocument(a *suffix.Automaton, tokens []decode.Token) {
-	for _, tok := range tokens {
-		a.Extend(tok)
-	}
-	a.Extend(decode.Separator)
+	return n
 }

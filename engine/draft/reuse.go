@@ -8,8 +8,8 @@ import (
 
 // ReuseOptions are those of draft reuse.
 type ReuseOptions struct {
-	Life   int // steps for which a segment is offered
-	MinRun int // tokens that a segment must have
+	Life   int // drafts that a segment is offered to
+	MinRun int // tokens that a run must have
 	Pool   int // most segments kept
 }
 
@@ -17,120 +17,148 @@ type ReuseOptions struct {
 // does not.
 func ReuseDefaults() ReuseOptions { return ReuseOptions{Life: 2, MinRun: 2, Pool: 4} }
 
-// A Reuse offers rejected segments of earlier drafts again. Behind the first
-// mismatch e of a draft x_1 x_2 …, the target has still said what it would put
-// after each x_i. A run of x_i that it agreed with is likely to be right once
-// the stream is past the mismatch: it was rejected for what stood before it.
+// A Reuse offers rejected segments of earlier drafts again. Where a draft
+// x_1 x_2 … went wrong at position e, the target has still said what it would put
+// at each later position, y_i. A run of positions with x_i = y_i was rejected for
+// what stood before it, and is likely to be right once the stream is past the
+// mismatch.
 //
-// CoordGen, section 3.4, equation 3. Because x_e itself is never agreed with, a
-// run starts at e+1 at the earliest; where it does, the copy with x_e in front is
-// offered too: the target's own token may have been inserted before x_e instead of
-// replacing it. Segments are offered as branches of the root, newest first.
+// CoordGen, section 3.4, equation 3. Because x_e is never equal to y_e, a run
+// starts at e+1 at the earliest. Where it does (γ = 1), the copy with x_e in front
+// is offered too: the target may have put its own token before x_e rather than
+// for it. Segments are offered as branches of the root, the newest first.
+//
+// Of a tree, the branch that counts is the one that was accepted farthest,
+// followed on along first children; where nothing was accepted that is the spine.
+// If it has no run, the branch with the longest counts.
 type Reuse struct {
 	o    ReuseOptions
 	pool []segment // newest first
-	work []int
 }
 
 type segment struct {
-	tokens  []decode.Token // x_e and the run
-	adjoins bool           // the run follows x_e at once
-	age     int
+	toks    [decode.MaxNodes]decode.Token // x_e and the run, or the run alone
+	n       int
+	adjoins bool // toks starts with x_e
+	offered int  // drafts that it was offered to
+}
+
+func (s *segment) run() []decode.Token {
+	if s.adjoins {
+		return s.toks[1:s.n]
+	}
+	return s.toks[:s.n]
 }
 
 var _ Source = (*Reuse)(nil)
 
 // NewReuse returns a source with these options.
-func NewReuse(o ReuseOptions) *Reuse { return &Reuse{o: o} }
+func NewReuse(o ReuseOptions) *Reuse { return &Reuse{o: o, pool: make([]segment, 0, o.Pool+1)} }
 
 // Begin is Source's.
 func (r *Reuse) Begin([]decode.Token, decode.PrefillResult) { r.pool = r.pool[:0] }
 
 // Observe is Source's.
 func (r *Reuse) Observe(_ []decode.Token, v *Verdict) {
-	if v == nil {
+	if v == nil || r.o.Pool < 1 {
 		return
 	}
-	for i := range r.pool {
-		r.pool[i].age++
+	s, ok := r.rejected(v)
+	if !ok {
+		return
 	}
-	r.pool = slices.DeleteFunc(r.pool, func(s segment) bool { return s.age >= r.o.Life })
-	if s, ok := r.rejected(v); ok {
-		r.pool = slices.Insert(r.pool, 0, s)
-		r.pool = r.pool[:min(len(r.pool), r.o.Pool)]
-	}
+	r.pool = append(r.pool, segment{})
+	copy(r.pool[1:], r.pool)
+	r.pool[0] = s
+	r.pool = r.pool[:min(len(r.pool), r.o.Pool)]
 }
 
-// rejected finds the segment of v's draft that is worth keeping: of the spine,
-// or where the spine has none, of the branch with the longest.
+// rejected finds the segment of v's draft that is worth keeping.
 func (r *Reuse) rejected(v *Verdict) (segment, bool) {
-	var best segment
-	spine := true
-	for leaf := range v.Tree.Len() {
-		if leaf == 0 || slices.Contains(v.Tree.Parents[leaf:], leaf) {
-			continue
+	t := v.Tree
+	e := len(v.Path) // position of the mismatch: nodes at this depth were rejected
+	main := v.Path[e-1]
+	for i := main + 1; i < t.Len(); i++ {
+		if t.Parents[i] == main { // its first child, because then main moves on
+			main = i
 		}
-		s, ok := r.run(v, leaf)
-		if ok && len(s.tokens) > len(best.tokens) {
-			best = s
-		}
-		if spine && ok {
-			break
-		}
-		spine = false // leaves come in depth-first order: the first one ends the spine
 	}
-	return best, len(best.tokens) > 0
+	if s, ok := r.segment(v, main, e); ok {
+		return s, true
+	}
+	var best segment
+	found := false
+	for i := 1; i < t.Len(); i++ {
+		if slices.Contains(t.Parents[i+1:], i) {
+			continue // not a leaf
+		}
+		if s, ok := r.segment(v, i, e); ok && (!found || len(s.run()) > len(best.run())) {
+			best, found = s, true
+		}
+	}
+	return best, found
 }
 
-// run finds the longest run of the branch that ends at leaf, the earliest on a tie.
-func (r *Reuse) run(v *Verdict, leaf int) (segment, bool) {
-	path := r.work[:0]
-	for u := leaf; u >= 0; u = v.Tree.Parents[u] {
-		path = append(path, u)
-	}
-	slices.Reverse(path)
-	r.work = path
-	// agreed(i): the target would have put path[i]'s token after path[i-1].
-	agreed := func(i int) bool { return v.Picked[path[i-1]] == v.Tree.Tokens[path[i]] }
-	e := 1
-	for e < len(path) && agreed(e) {
-		e++
-	}
-	from, length := 0, 0
-	for i := e + 1; i < len(path); {
-		j := i
-		for j < len(path) && agreed(j) {
-			j++
+// segment finds the longest run of positions beyond e, the earliest on a tie, on
+// the branch that ends at leaf.
+func (r *Reuse) segment(v *Verdict, leaf, e int) (segment, bool) {
+	t := v.Tree
+	from, to := 0, 0 // depths of the best run, to exclusive
+	j := t.Depths[leaf] + 1
+	var x [decode.MaxNodes]decode.Token
+	run := 0 // length of the run that starts at the node's position
+	for u := leaf; t.Depths[u] > 0 && t.Depths[u] >= e; u = t.Parents[u] {
+		j--
+		x[j] = t.Tokens[u]
+		if j > e && v.Picked[t.Parents[u]] == t.Tokens[u] {
+			run++
+		} else {
+			run = 0
 		}
-		if j-i > length {
-			from, length = i, j-i
+		// From the leaf upwards a run is seen whole at its first position; on a tie
+		// the earlier one, which comes later here, wins.
+		if run > 0 && run >= to-from {
+			from, to = j, j+run
 		}
-		i = j + 1
 	}
-	if length < r.o.MinRun {
+	if to-from < max(1, r.o.MinRun) {
 		return segment{}, false
 	}
 	s := segment{adjoins: from == e+1}
-	s.tokens = make([]decode.Token, 0, 1+length)
-	for i := from - 1; i < from+length; i++ {
-		s.tokens = append(s.tokens, v.Tree.Tokens[path[i]])
+	if s.adjoins {
+		from = e
 	}
+	s.n = copy(s.toks[:], x[from:to])
 	return s, true
 }
 
-// Propose is Source's.
+// Propose is Source's. A segment that finds no slot at all has had its turn: the
+// draft is as long as it may be without it.
 func (r *Reuse) Propose(b *Builder) {
-	kept := r.pool[:0]
-	for _, s := range r.pool {
-		_, added := b.AddChain(0, s.tokens[1:], decode.FromReuse)
+	kept := 0
+	for i := range r.pool {
+		s := &r.pool[i]
+		full := r.offer(b, s.run())
 		if s.adjoins {
-			_, more := b.AddChain(0, s.tokens, decode.FromReuse)
-			added += more
+			full = r.offer(b, s.toks[:s.n]) && full
 		}
-		// A segment that found the tree full has had its turn.
-		if added > 0 || b.Free() > 0 {
-			kept = append(kept, s)
+		if s.offered++; s.offered < r.o.Life && !full {
+			if kept < i {
+				r.pool[kept] = *s
+			}
+			kept++
 		}
 	}
-	r.pool = kept
+	r.pool = r.pool[:kept]
+}
+
+// offer adds toks as a branch of the root, unless a branch with the same first
+// token is as long already. It reports whether there was no slot for any of it.
+func (r *Reuse) offer(b *Builder, toks []decode.Token) (full bool) {
+	if c := b.Child(0, toks[0]); c >= 0 && 1+b.Height(c) >= len(toks) {
+		return false
+	}
+	free := b.Free()
+	_, added := b.AddChain(0, toks, decode.FromReuse)
+	return added == 0 && free == 0
 }

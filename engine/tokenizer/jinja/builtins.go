@@ -331,7 +331,25 @@ func title(s string) string {
 		} else {
 			b.WriteRune(unicode.ToUpper(c))
 		}
-		inWord = unicode.IsLetter(c)
+		inWord = unicode.IsUpper(c) || unicode.IsLower(c) || unicode.IsTitle(c)
+	}
+	return b.String()
+}
+
+func titleWords(s string) string {
+	var b strings.Builder
+	inWord := false
+	for _, c := range s {
+		switch {
+		case unicode.IsSpace(c) || strings.ContainsRune("-({[<", c):
+			inWord = false
+			b.WriteRune(c)
+		case inWord:
+			b.WriteRune(unicode.ToLower(c))
+		default:
+			inWord = true
+			b.WriteRune(unicode.ToUpper(c))
+		}
 	}
 	return b.String()
 }
@@ -355,7 +373,13 @@ func (r *render) filter(name string, v any, args []any, named map[string]any) (a
 			return nil, err
 		}
 		return stringMethods["strip"](r, s, args, named)
-	case "upper", "lower", "title", "capitalize":
+	case "title": // unlike the method, it starts words after blanks and brackets only
+		s, err := r.str(v)
+		if err != nil {
+			return nil, err
+		}
+		return titleWords(s), r.spend(len(s))
+	case "upper", "lower", "capitalize":
 		s, err := r.str(v)
 		if err != nil {
 			return nil, err
@@ -650,13 +674,6 @@ func toInt(v any) int64 {
 }
 
 func (r *render) test(name string, v any, args []any) (bool, error) {
-	isInt := func() (int64, error) {
-		i, ok := v.(int64)
-		if !ok {
-			return 0, fmt.Errorf("test %q of %s", name, kindOf(v))
-		}
-		return i, nil
-	}
 	_, undef := v.(undefined)
 	switch name {
 	case "defined":
@@ -686,14 +703,21 @@ func (r *render) test(name string, v any, args []any) (bool, error) {
 		_, ok := length(v)
 		return ok, nil
 	case "odd", "even":
-		i, err := isInt()
-		return (i&1 == 1) == (name == "odd"), err
-	case "lower", "upper":
-		s, ok := v.(string)
-		if name == "lower" {
-			return ok && s == strings.ToLower(s), nil
+		m, err := r.arithmetic("%", v, int64(2))
+		want := int64(0)
+		if name == "odd" {
+			want = 1
 		}
-		return ok && s == strings.ToUpper(s), nil
+		return equal(m, want, 0), err
+	case "lower", "upper":
+		s, err := r.str(v)
+		if err != nil {
+			return false, err
+		}
+		if name == "lower" {
+			return s == strings.ToLower(s) && s != strings.ToUpper(s), nil
+		}
+		return s == strings.ToUpper(s) && s != strings.ToLower(s), nil
 	}
 	ops := map[string]string{"equalto": "==", "eq": "==", "ne": "!=", "in": "in", "lt": "<", "lessthan": "<", "le": "<=", "gt": ">",
 		"greaterthan": ">", "ge": ">=", "sameas": "=="}
@@ -705,11 +729,7 @@ func (r *render) test(name string, v any, args []any) (bool, error) {
 		return false, fmt.Errorf("test %q of %d arguments, takes 1", name, len(args))
 	}
 	if name == "divisibleby" {
-		i, err := isInt()
-		if err != nil {
-			return false, err
-		}
-		m, err := r.arithmetic("%", i, args[0])
+		m, err := r.arithmetic("%", v, args[0])
 		return err == nil && equal(m, int64(0), 0), err
 	}
 	if !ok {

@@ -3,7 +3,8 @@
 //
 // It is the part of Jinja 2 that such templates use, set up as transformers'
 // apply_chat_template and llama.cpp do: trim_blocks and lstrip_blocks on,
-// nothing escaped, values immutable except namespaces. A template comes from a
+// nothing escaped, values immutable except namespaces. Tuples are lists, which
+// shows only where a template prints one whole. A template comes from a
 // file that nobody has looked at, so it can reach nothing but its variables,
 // and Render stops it with an error when it exceeds the Limits. (General Jinja
 // libraries cannot promise that: a macro that calls itself, or a namespace that

@@ -46,7 +46,7 @@ func TestRender(t *testing.T) {
 		{"{{ s.upper() }} {{ s|lower }} {{ 'ab cd'|title }} {{ 'aB'|capitalize }} {{ s.startswith('He') }} {{ s.endswith(('x', 'ld')) }}", "HELLO WORLD hello world Ab Cd Ab True True"},
 		{"{{ s|replace('o', '0') }} {{ s.replace('o', '0', 1) }} {{ l|join('-') }} {{ ', '.join(['a', 'b']) }}", "Hell0 W0rld Hell0 World 1-2-3 a, b"},
 		{"{{ nothing|default('x') }} {{ ''|default('y', true) }} {{ ''|default('y') }}|{{ n|default('z', boolean=true) }}", "x y |z"},
-		{"{{ l|first }}{{ l|last }}{{ l|length }} {{ l|reverse|list }} {{ '12'|int + 1 }} {{ 'x'|int }} {{ 3|float }} {{ -3|abs }}", "133 [3, 2, 1] 13 0 3.0 -3"},
+		{"{{ l|first }}{{ l|last }}{{ l|length }} {{ l|reverse|list }} {{ '12'|int + 1 }} {{ 'x'|int }} {{ 3|float }} {{ -3|abs }}", "133 [3, 2, 1] 13 0 3.0 3"},
 		{`{{ d|tojson }} {{ [1, none, "é\"", 1.0]|tojson }}`, `{"x": 1, "y": "z"} [1, null, "é\"", 1.0]`},
 		{"{{ {'b': [1], 'a': {}}|tojson(indent=2) }}", "{\n  \"b\": [\n    1\n  ],\n  \"a\": {}\n}"},
 		{"{{ [none, true, 'it\\'s', {'k': 1}] }}", `[None, True, "it's", {'k': 1}]`},
@@ -67,6 +67,9 @@ func TestRender(t *testing.T) {
 		{"{% filter upper | trim %} ab {% endfilter %}", "AB"},
 		{"{% with x = 1, y = 2 %}{{ x }}{{ y }}{% endwith %}{{ x }}", "12"},
 		{"{% raw %}{{ x }}{% if %}{% endraw %}", "{{ x }}{% if %}"},
+		{"{% raw -%}\n {{ x }} \n{%- endraw -%}\n b {% raw %}\n{% y{%endraw%}\nc", "{{ x }}b \n{% yc"},
+		{"{% raw %}x\n  {% endraw %}y", "x\ny"},
+		{"{{ 'a,b (c-d' | title }} {{ 'a,b'.title() }} {{ 2.5 is even }}", "A,b (C-D A,B False"},
 		{"{% generation %}{{ a }}{% endgeneration %}", "1"},
 		{"a{# {{ no }} #}b", "ab"},
 		{"{% if a == 1 %}one{% elif a == 2 %}two{% else %}more{% endif %}", "one"},
@@ -74,6 +77,7 @@ func TestRender(t *testing.T) {
 		{"{{ [0, 1, '', 'x'] | select | list }} {{ [1, 2, 3] | reject('odd') | list }} {{ ['a', 'b'] | map('upper') | list }}", "[1, 'x'] [2] ['A', 'B']"},
 		{"{{ 'a\nb\n\nc' | indent(2) }}|{{ 'a\nb' | indent(1, true) }}", "a\n  b\n\n  c| a\n b"},
 		{"{{ 'x' 'y' }}{{ \"q\\n\\t\\\\\\u00e9\" }}", "xyq\n\t\\é"},
+		{"{{ -2|abs }} {{ -2 is integer }} {{ - 3 + 1 }} {{ 'a' is lower }} {{ 'A1' is upper }} {{ '1' is lower }}", "2 True -2 True True False"},
 		{"{{ {'a': {'b': 1}}.a.b }}{{ (1, 2)[1] }}{{ [[1], [2]][1][0] }}", "122"},
 		{"{{ l + [4] }} {{ 'a' + 'b' }}", "[1, 2, 3, 4] ab"},
 		// White space.
@@ -223,6 +227,7 @@ func FuzzRender(f *testing.F) {
 	f.Add("{%- macro m(x) -%}{{ x[::-1] }}{% endmacro %}{{ m(s)|upper ~ l|tojson }}")
 	f.Add("{% set ns = namespace(a=1) %}{% if ns.a is defined and not n %}{{ ns.a // 2 % 3 }}{% endif %}")
 	f.Add("{% raw %}{{{% endraw %}{# c #}{{ {'a': [1, (2,)]}['a'][0:1] }}")
+	f.Add("{%raw%}{%}")
 	f.Fuzz(func(t *testing.T, source string) {
 		tm, err := Parse(source)
 		if err != nil {

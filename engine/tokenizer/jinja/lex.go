@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -144,39 +145,36 @@ func (l *lexer) emit(kind tokenKind, text string) {
 	l.toks = append(l.toks, token{kind, text, l.line})
 }
 
+var endRaw = regexp.MustCompile(`\{%([-+]?)\s*endraw\s*([-+]?)%\}`)
+
 // raw reads text up to {% endraw %}, as it is.
 func (l *lexer) raw(mark byte) (byte, error) {
 	text := l.src[l.pos:]
-	for at := 0; ; {
-		i := strings.Index(text[at:], "{%")
-		if i < 0 {
-			return 0, errorf(l.line, "raw without endraw")
-		}
-		at += i
-		inner, end := text[at+2:], strings.Index(text[at:], "%}")
-		if end < 0 {
-			return 0, errorf(l.line, "raw without endraw")
-		}
-		inner = text[at+2 : at+end]
-		if strings.Trim(inner, "-+"+blank) != "endraw" {
-			at += 2
-			continue
-		}
-		body := text[:at]
-		switch {
-		case mark == '-':
-			body = strings.TrimLeft(body, blank)
-		case mark != '+':
-			body = strings.TrimPrefix(body, "\n")
-		}
-		if strings.HasPrefix(inner, "-") {
-			body = strings.TrimRight(body, blank)
-		}
-		l.emit(tokText, body)
-		l.line += strings.Count(text[:at+end], "\n")
-		l.pos += at + end + 2
-		return inner[len(inner)-1], nil
+	m := endRaw.FindStringSubmatchIndex(text)
+	if m == nil {
+		return 0, errorf(l.line, "raw without endraw")
 	}
+	body := text[:m[0]]
+	if mark == '-' { // trim_blocks does not apply here
+		body = strings.TrimLeft(body, blank)
+	}
+	switch sign := text[m[2]:m[3]]; sign {
+	case "-":
+		body = strings.TrimRight(body, blank)
+	case "":
+		if i := strings.LastIndexByte(body, '\n') + 1; i > 0 {
+			if strings.Trim(body[i:], " \t") == "" {
+				body = body[:i]
+			}
+		}
+	}
+	l.emit(tokText, body)
+	l.line += strings.Count(text[:m[1]], "\n")
+	l.pos += m[1]
+	if m[5] > m[4] {
+		return text[m[4]], nil
+	}
+	return 0, nil
 }
 
 var operators = []string{"//", "**", "==", "!=", "<=", ">=", "+", "-", "*", "/", "%", "~", "<", ">", "(", ")", "[", "]", "{", "}", ",", ":", ".", "|", "="}

@@ -616,24 +616,30 @@ func (p *parser) sum() (expr, error)     { return p.left(p.concat, "+", "-") }
 func (p *parser) concat() (expr, error)  { return p.left(p.product, "~") }
 func (p *parser) product() (expr, error) { return p.left(p.unary, "*", "/", "//", "%") }
 
+// unary parses an operand with its filters and tests, which apply to -x as a whole.
 func (p *parser) unary() (expr, error) {
+	x, err := p.signed()
+	if err != nil {
+		return nil, err
+	}
+	return p.filters(x, false)
+}
+
+func (p *parser) signed() (expr, error) {
 	if p.isOp("-") || p.isOp("+") {
 		if err := p.nest(); err != nil {
 			return nil, err
 		}
 		defer func() { p.depth-- }()
 		t := p.next()
-		x, err := p.unary()
+		x, err := p.signed()
 		return &unaryExpr{t.line, t.text, x}, err
 	}
 	x, err := p.primary()
 	if err != nil {
 		return nil, err
 	}
-	if x, err = p.postfix(x); err != nil {
-		return nil, err
-	}
-	return p.filters(x, false)
+	return p.postfix(x)
 }
 
 func (p *parser) primary() (expr, error) {
