@@ -11,7 +11,7 @@ import (
 )
 
 // systems in the order in which they are listed.
-var systems = []definition{ar, pld, sam, samFill, speculative, coordgen}
+var systems = []definition{ar, pld, sam, samFill, speculative, coordgen, ngramSimple, ngramMap, ngramMod, ngramCache}
 
 // A definition is a system before its options are set.
 type definition struct {

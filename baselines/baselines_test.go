@@ -357,7 +357,7 @@ var optionName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
 // Descriptions are complete, defaults are allowed, and what is allowed is checked.
 func TestDescribe(t *testing.T) {
-	if want := []string{"ar", "pld", "sam", "sam-fill", "speculative", "coordgen"}; !slices.Equal(Names(), want) {
+	if want := []string{"ar", "pld", "sam", "sam-fill", "speculative", "coordgen", "ngram-simple", "ngram-map-k", "ngram-mod", "ngram-cache"}; !slices.Equal(Names(), want) {
 		t.Errorf("Names() = %v, want %v", Names(), want)
 	}
 	for _, name := range Names() {
@@ -432,7 +432,7 @@ func TestOpenRefuses(t *testing.T) {
 		options string
 		want    string
 	}{
-		{"coordgn", Config{Target: target}, "", `unknown system "coordgn" (did you mean "coordgen"?); there are ar, pld, sam, sam-fill, speculative, coordgen`},
+		{"coordgn", Config{Target: target}, "", `unknown system "coordgn" (did you mean "coordgen"?); there are ar, pld, sam, sam-fill, speculative, coordgen, ngram-simple, ngram-map-k, ngram-mod, ngram-cache`},
 		{"samfill", Config{Target: target}, "", `unknown system "samfill" (did you mean "sam-fill"?); there are`},
 		{"eagle", Config{Target: target}, "", `unknown system "eagle"; there are`},
 		{"ar", Config{Target: target}, "width=4", `ar: unknown option "width"; ar takes none`},

@@ -10,6 +10,7 @@ type ModOptions struct {
 	Size  int     // entries of the table
 	Low   float64 // a draft accepted below this share counts against the table
 	Times int     // that many in a row wipe it
+	Keep  bool    // keep the table over requests, as llama.cpp's server does
 }
 
 // ModDefaults are llama.cpp's: a table of 4 Mi entries (16 MB). Its longest
@@ -20,25 +21,29 @@ func ModDefaults() ModOptions {
 
 // NewMod returns ngram-mod: a hash table from the last N tokens to the token
 // that followed them last time, iterated. Collisions are not detected; they
-// cost a rejected draft. The table is kept over requests.
+// cost a rejected draft. With Keep, what is drafted depends on the requests before.
 func NewMod(o ModOptions) *Source {
 	m := &mod{ModOptions: o, table: make([]decode.Token, o.Size)}
-	m.wipe()
+	for i := range m.table {
+		m.table[i] = decode.Separator
+	}
 	return &Source{rule: m}
 }
 
 type mod struct {
 	ModOptions
 	table   []decode.Token // empty is decode.Separator
+	used    []int          // slots that hold a token
 	hist    []decode.Token // the request's, to feed a wiped table again
 	drafted int
 	bad     int
 }
 
 func (m *mod) wipe() {
-	for i := range m.table {
+	for _, i := range m.used {
 		m.table[i] = decode.Separator
 	}
+	m.used = m.used[:0]
 }
 
 // slot hashes N tokens with the multiplier of a linear congruential generator.
@@ -52,6 +57,9 @@ func (m *mod) slot(gram []decode.Token) int {
 
 func (m *mod) begin(prompt []decode.Token) {
 	m.bad, m.drafted = 0, 0
+	if !m.Keep {
+		m.wipe()
+	}
 	m.hist = prompt
 	m.feed(0)
 }
@@ -59,7 +67,11 @@ func (m *mod) begin(prompt []decode.Token) {
 // feed enters the n-grams whose successor is at position from or later.
 func (m *mod) feed(from int) {
 	for i := max(from, m.N); i < len(m.hist); i++ {
-		m.table[m.slot(m.hist[i-m.N:i])] = m.hist[i]
+		slot := m.slot(m.hist[i-m.N : i])
+		if m.table[slot] == decode.Separator {
+			m.used = append(m.used, slot)
+		}
+		m.table[slot] = m.hist[i]
 	}
 }
 

@@ -94,6 +94,7 @@ func TestMod(t *testing.T) {
 		t.Fatalf("drafts %v, want 4 5 6 7 9", got)
 	}
 	// 1 of 5, twice: the table is wiped and the request's own context fed again.
+	o.Keep = true
 	other := NewMod(o)
 	run(other, toks(20, 21, 22, 23, 24, 25))
 	other.rule.begin(prompt)
@@ -110,6 +111,13 @@ func TestMod(t *testing.T) {
 	}
 	if got := other.rule.draft(nil, prompt); !slices.Equal(got, toks(4, 5, 6, 7, 9)) {
 		t.Errorf("after a wipe the request's own context drafts %v, want 4 5 6 7 9", got)
+	}
+	o.Keep = false
+	fresh := NewMod(o)
+	run(fresh, toks(20, 21, 22, 23, 24, 25))
+	fresh.rule.begin(prompt)
+	if got := fresh.rule.draft(nil, key); got != nil {
+		t.Errorf("a new request drafts %v from the one before, want nothing", got)
 	}
 	o.Min = 6
 	if got := run(NewMod(o), prompt); got != nil {
