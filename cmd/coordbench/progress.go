@@ -32,6 +32,9 @@ type progress struct {
 func newProgress(w io.Writer) *progress {
 	p := &progress{w: w, began: time.Now()}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		if width, _, err := term.GetSize(int(f.Fd())); err != nil || width == 0 {
+			return p // a terminal that shows nothing, as some programs pretend to be
+		}
 		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
 	}
 	return p

@@ -181,7 +181,7 @@ func (e *Engine) step(ctx context.Context, g *generation) (decode.StopReason, er
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	tree, err := e.draft(g, min(room, e.info.MaxNodes, e.o.Width.Limit()))
+	drafted, tree, err := e.draft(g, min(room, e.info.MaxNodes, e.o.Width.Limit()))
 	if err != nil {
 		return "", err
 	}
@@ -191,9 +191,9 @@ func (e *Engine) step(ctx context.Context, g *generation) (decode.StopReason, er
 	}
 	// Between the picks and Commit the scores are the target's and still valid.
 	from := len(e.out)
-	reason, cut := e.match(g, tree, scores)
+	reason := e.match(g, tree, scores)
 	emitted := e.out[from:]
-	e.o.Width.Learn(tree, e.path, cut)
+	e.o.Width.Learn(drafted, emitted)
 	if len(e.sources) > 0 {
 		e.judge(tree, scores, emitted)
 		for _, s := range e.sources {
@@ -215,44 +215,46 @@ func (e *Engine) step(ctx context.Context, g *generation) (decode.StopReason, er
 
 // match walks down tree as far as the picked tokens go. It appends them to e.out
 // and leaves the accepted nodes, root first, in e.path and their origins in
-// e.origins. cut says that generation ends with the last accepted node.
-func (e *Engine) match(g *generation, tree *decode.Tree, scores decode.Scores) (reason decode.StopReason, cut bool) {
+// e.origins. The last token is an accepted node where it ends the output, else
+// the one that the target put behind the last accepted node.
+func (e *Engine) match(g *generation, tree *decode.Tree, scores decode.Scores) decode.StopReason {
 	e.path, e.origins = append(e.path[:0], 0), e.origins[:0]
 	for u := 0; ; {
 		tok := g.sampler.PickRow(len(e.out), scores, u)
 		e.out = append(e.out, tok)
-		reason = g.ended(e.out)
+		reason := g.ended(e.out)
 		if u = tree.Child(u, tok); u < 0 {
-			return reason, false
+			return reason
 		}
 		e.path = append(e.path, u)
 		e.origins = append(e.origins, tree.Origins[u])
 		if reason != "" {
-			return reason, true
+			return reason
 		}
 	}
 }
 
-// draft returns a tree of at most width nodes. No branch is longer than what can
+// draft returns what the sources propose, at most width nodes, and what of it to
+// verify. No branch is longer than what can
 // still be emitted, the token after its leaf included.
-func (e *Engine) draft(g *generation, width int) (*decode.Tree, error) {
+func (e *Engine) draft(g *generation, width int) (drafted, tree *decode.Tree, err error) {
 	root := e.out[len(e.out)-1]
 	depth := g.req.MaxTokens - len(e.out) - 1
 	if width == 1 || depth == 0 || len(e.sources) == 0 {
 		e.tree.Reset(root)
-		return &e.tree, nil
+		return &e.tree, &e.tree, nil
 	}
 	e.builder.Reset(root, width, depth, g.req.Stop)
 	for _, s := range e.sources {
 		s.Propose(e.builder)
 		if f, ok := s.(Failer); ok {
 			if err := f.Err(); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
 	e.builder.Layout(&e.tree)
-	return prune(&e.pruned, &e.tree, e.o.Width.Keep(&e.tree)), nil
+	return &e.tree, prune(&e.pruned, &e.tree, e.o.Width.Keep(&e.tree)), nil
 }
 
 // judge fills the verdict for the sources. On the accepted path a node's pick is

@@ -17,10 +17,9 @@ type WidthPolicy interface {
 	// Tree.Ancestors: the root is in it, and every node's parent.
 	Keep(t *decode.Tree) uint64
 
-	// Learn is told a verified tree and the accepted path through it, root first.
-	// cut says that generation ended at the path's last node, whose children were
-	// therefore not judged.
-	Learn(t *decode.Tree, path []int, cut bool)
+	// Learn is told a draft, whole as Keep was given it, and the tokens that the
+	// step emitted, at least one.
+	Learn(t *decode.Tree, emitted []decode.Token)
 
 	// Forget drops what was learned.
 	Forget()
@@ -34,18 +33,21 @@ func Fixed(rows int) WidthPolicy { return fixed(rows) }
 
 type fixed int
 
-func (f fixed) Limit() int                      { return int(f) }
-func (f fixed) Keep(t *decode.Tree) uint64      { return ^uint64(0) >> (64 - uint(t.Len())) }
-func (f fixed) Learn(*decode.Tree, []int, bool) {}
-func (f fixed) Forget()                         {}
-func (f fixed) String() string                  { return fmt.Sprintf("fixed %d", int(f)) }
+func (f fixed) Limit() int                         { return int(f) }
+func (f fixed) Keep(t *decode.Tree) uint64         { return ^uint64(0) >> (64 - uint(t.Len())) }
+func (f fixed) Learn(*decode.Tree, []decode.Token) {}
+func (f fixed) Forget()                            {}
+func (f fixed) String() string                     { return fmt.Sprintf("fixed %d", int(f)) }
 
 // Adaptive verifies the w likeliest nodes of a draft of up to rows, with the w
-// that maximises (1 + Σ of the w−1 largest p̂) / cost(w). p̂ of a node is the
-// product, down its path, of the estimated chance that a child of its origin, depth and
-// rank among its siblings is the next token. Where even the best draft does not
-// pay, only the root is verified; every retry-th such step in a row verifies the
-// four likeliest nodes all the same, so that the estimates can recover.
+// that maximises (1 + Σ of the w−1 largest p̂) / cost(w); w = 1, the root alone, is
+// among the choices. p̂ of a node is the product, down its path, of the
+// estimated chance that a child of its origin, depth and rank among its siblings
+// is the next token, given for how many tokens in a row the drafts have been right.
+//
+// The estimates count on in every step. What was drafted but not verified is
+// judged too, as far as the emitted tokens go: a policy that verifies nothing still
+// learns when verifying would pay.
 func Adaptive(rows int, cost Curve) (WidthPolicy, error) {
 	if err := cost.validate(); err != nil {
 		return nil, err
@@ -59,11 +61,11 @@ func Adaptive(rows int, cost Curve) (WidthPolicy, error) {
 }
 
 const (
-	depths = 8   // deeper nodes count as this deep
+	runs   = 4   // classes of how long the drafts have been right: 0, 1–2, 3–7, 8 and more tokens
+	depths = 6   // deeper nodes count as this deep
 	ranks  = 4   // later siblings count as of this rank
 	weight = 4   // of the prior, in observations
 	memory = 128 // observations after which older ones count half
-	retry  = 16
 )
 
 // A tally counts how often a child was judged and how often it was the next token.
@@ -73,8 +75,8 @@ type adaptive struct {
 	rows  int
 	curve Curve
 	cost  [decode.MaxNodes + 1]float64
-	tally [decode.NumOrigins][depths][ranks]tally
-	gated int // steps in a row that verified the root alone though there was a draft
+	tally [runs][decode.NumOrigins][depths][ranks]tally
+	run   int // tokens in a row that were drafted right
 
 	p    [decode.MaxNodes]float64 // p̂ of each node
 	rank [decode.MaxNodes]uint8   // among its siblings, in the order of the tree
@@ -84,23 +86,34 @@ type adaptive struct {
 func (a *adaptive) Limit() int     { return a.rows }
 func (a *adaptive) String() string { return fmt.Sprintf("adaptive up to %d, cost %s", a.rows, a.curve) }
 
-// Forget returns to the prior: a first child is right every other time, the
-// deeper ones of a chain more often, later siblings half as often each.
+// Forget returns to the prior: first children are right the more often the
+// longer the drafts have been, and each later sibling half as often.
 func (a *adaptive) Forget() {
-	for o := range a.tally {
-		for d := range a.tally[o] {
-			q := 0.5 + 0.3*float64(d)/depths
-			for r := range a.tally[o][d] {
-				a.tally[o][d][r] = tally{weight, weight * q}
-				q /= 2
+	for r, q := range [runs]float64{0.35, 0.6, 0.75, 0.9} {
+		for o := range a.tally[r] {
+			for d := range a.tally[r][o] {
+				for k := range a.tally[r][o][d] {
+					// A right parent speaks for its child.
+					q := q + (1-q)*0.5*float64(d)/depths
+					a.tally[r][o][d][k] = tally{weight, weight * q / float64(int(1)<<k)}
+				}
 			}
 		}
 	}
-	a.gated = 0
+	a.run = 0
 }
 
 func (a *adaptive) at(t *decode.Tree, i int) *tally {
-	return &a.tally[t.Origins[i]][min(t.Depths[i], depths)-1][min(int(a.rank[i]), ranks-1)]
+	class := 0
+	switch {
+	case a.run >= 8:
+		class = 3
+	case a.run >= 3:
+		class = 2
+	case a.run >= 1:
+		class = 1
+	}
+	return &a.tally[class][t.Origins[i]][min(t.Depths[i], depths)-1][min(int(a.rank[i]), ranks-1)]
 }
 
 // ranking fills a.rank.
@@ -126,7 +139,6 @@ func (a *adaptive) Keep(t *decode.Tree) uint64 {
 	}
 	best, bestSet := 1/a.cost[1], uint64(1)
 	set, sum := uint64(1), 1.0
-	var four uint64
 	for w := 2; w <= n; w++ {
 		// A parent's p̂ is at least its child's and it stands first, so the next
 		// largest always has its parent in the set.
@@ -141,31 +153,15 @@ func (a *adaptive) Keep(t *decode.Tree) uint64 {
 		if v := sum / a.cost[w]; v > best {
 			best, bestSet = v, set
 		}
-		if w <= 5 {
-			four = set
-		}
 	}
-	if bestSet != 1 {
-		a.gated = 0
-		return bestSet
-	}
-	if a.gated++; a.gated == retry {
-		a.gated = 0
-		return four
-	}
-	return 1
+	return bestSet
 }
 
-func (a *adaptive) Learn(t *decode.Tree, path []int, cut bool) {
-	if t.Len() == 1 {
-		return
-	}
+func (a *adaptive) Learn(t *decode.Tree, emitted []decode.Token) {
 	a.ranking(t)
-	judged := path
-	if cut {
-		judged = path[:len(path)-1]
-	}
-	for k, u := range judged {
+	u, right := 0, 0
+	for _, tok := range emitted {
+		next := -1
 		for i := u + 1; i < t.Len(); i++ {
 			if t.Parents[i] != u {
 				continue
@@ -175,10 +171,21 @@ func (a *adaptive) Learn(t *decode.Tree, path []int, cut bool) {
 				c.seen, c.hit = c.seen/2, c.hit/2
 			}
 			c.seen++
-			if k+1 < len(path) && path[k+1] == i {
+			if t.Tokens[i] == tok {
 				c.hit++
+				next = i
 			}
 		}
+		if next < 0 {
+			break
+		}
+		u = next
+		right++
+	}
+	if right == len(emitted) {
+		a.run += right
+	} else {
+		a.run = 0
 	}
 }
 

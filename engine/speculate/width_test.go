@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -89,48 +90,62 @@ func adaptiveWith(t *testing.T, rows int, curve string) WidthPolicy {
 	return p
 }
 
+func many(tok decode.Token, n int) []decode.Token { return slices.Repeat([]decode.Token{tok}, n) }
+
 // Where rows cost nothing all of a good draft is kept; where they cost their
-// whole price, none of a bad one.
+// whole price, none of a bad one. What is not verified is learned from all the same.
 func TestAdaptiveFollowsCost(t *testing.T) {
-	flat, dear := adaptiveWith(t, 64, "1:50ms,64:51ms"), adaptiveWith(t, 64, "1:50ms,64:3200ms")
-	mid := adaptiveWith(t, 64, "1:50ms,64:125ms")
+	flat, mid, dear := adaptiveWith(t, 64, "1:50ms,64:51ms"), adaptiveWith(t, 64, "1:50ms,64:125ms"), adaptiveWith(t, 64, "1:50ms,64:3200ms")
+	all := []WidthPolicy{flat, mid, dear}
 	draft := chain(32)
-	for range 200 { // chains that are right to the end
-		path := make([]int, 32)
-		for i := range path {
-			path[i] = i
-		}
-		for _, p := range []WidthPolicy{flat, dear, mid} {
-			p.Learn(draft, path, false)
+	kept := func(p WidthPolicy) int { return bits.OnesCount64(p.Keep(draft)) }
+	learn := func(times int, emitted []decode.Token) {
+		for range times {
+			for _, p := range all {
+				p.Learn(draft, emitted)
+			}
 		}
 	}
-	if n := bits.OnesCount64(flat.Keep(draft)); n != 32 {
+	learn(200, many(2, 31))
+	if n := kept(flat); n != 32 {
 		t.Errorf("flat curve, good drafts: %d of 32 nodes kept", n)
 	}
-	for range 400 { // chains that are wrong at once
-		for _, p := range []WidthPolicy{flat, dear, mid} {
-			p.Learn(draft, []int{0}, false)
-		}
-	}
-	if n := bits.OnesCount64(dear.Keep(draft)); n != 1 {
+	learn(400, many(3, 1))
+	if n := kept(dear); n != 1 {
 		t.Errorf("steep curve, bad drafts: %d nodes kept, want the root alone", n)
 	}
-	if a, b := bits.OnesCount64(mid.Keep(draft)), bits.OnesCount64(flat.Keep(draft)); a > b {
+	if a, b := kept(mid), kept(flat); a > b {
 		t.Errorf("a dearer curve keeps more: %d against %d", a, b)
 	}
-	retried := 0
-	for range 64 {
-		if bits.OnesCount64(dear.Keep(draft)) > 1 {
-			retried++
-		}
+	// The first tokens of unverified drafts turn out right, one a step.
+	learn(400, many(2, 1))
+	if n := kept(mid); n < 2 {
+		t.Errorf("drafts that would have been right: %d nodes kept", n)
 	}
-	if retried != 4 {
-		t.Errorf("%d of 64 gated steps tried a draft, want 4", retried)
+	for _, p := range all {
+		p.Forget()
 	}
-	dear.Forget()
-	flat.Forget()
-	if a, b := dear.Keep(draft), adaptiveWith(t, 64, "1:50ms,64:3200ms").Keep(draft); a != b {
+	if a, b := mid.Keep(draft), adaptiveWith(t, 64, "1:50ms,64:125ms").Keep(draft); a != b {
 		t.Errorf("after Forget %b is kept, a new policy keeps %b", a, b)
+	}
+}
+
+// A draft that follows right ones is trusted further than one after a miss.
+func TestAdaptiveTrustsRuns(t *testing.T) {
+	p := adaptiveWith(t, 32, "1:51ms,32:182ms")
+	draft := chain(32)
+	kept := func() int { return bits.OnesCount64(p.Keep(draft)) }
+	var short, long int
+	for range 100 {
+		p.Learn(draft, many(3, 1))
+		short = kept()
+		for range 5 {
+			p.Learn(draft, many(2, 4))
+		}
+		long = kept()
+	}
+	if short*2 > long {
+		t.Errorf("%d nodes kept after a miss, %d after 20 right tokens", short, long)
 	}
 }
 
@@ -145,7 +160,11 @@ func TestKeepIsATree(t *testing.T) {
 			tree.Origins[i] = decode.Origin(1 + rng.IntN(int(decode.NumOrigins)-1))
 		}
 		for range rng.IntN(50) {
-			p.Learn(tree, decodetest.PathTo(tree, rng.IntN(tree.Len())), rng.IntN(2) == 0)
+			emitted := []decode.Token{decode.Token(rng.IntN(64))}
+			for _, u := range decodetest.PathTo(tree, rng.IntN(tree.Len()))[1:] {
+				emitted = append(emitted, tree.Tokens[u])
+			}
+			p.Learn(tree, emitted[min(1, len(emitted)-1):])
 		}
 		keep := p.Keep(tree)
 		if keep&1 == 0 {
@@ -184,12 +203,16 @@ func TestAdaptivePreventsSlowdown(t *testing.T) {
 		for range 2000 {
 			tree := chain(p.Limit())
 			kept := prune(&decode.Tree{}, tree, p.Keep(tree))
-			path := []int{0}
-			for len(path) < kept.Len() && rng.Float64() < 0.55 {
-				path = append(path, len(path))
+			var emitted []decode.Token
+			for len(emitted) < kept.Len()-1 && rng.Float64() < 0.55 {
+				emitted = append(emitted, 2)
 			}
-			p.Learn(kept, path, false)
-			tokens += len(path)
+			last := decode.Token(3)
+			if len(emitted) == kept.Len()-1 && rng.Float64() < 0.55 {
+				last = 2 // the node behind those that were kept was right, too
+			}
+			p.Learn(tree, append(emitted, last))
+			tokens += len(emitted) + 1
 			cost += curve.At(kept.Len())
 		}
 		return cost / float64(tokens)

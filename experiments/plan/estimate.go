@@ -16,7 +16,7 @@ type Estimate struct {
 // Assumptions of an estimate without an earlier run. They are round numbers for
 // a laptop, not measurements.
 const (
-	assumedBytesPerS    = 5e9                    // weights read per second, once per token
+	assumedBytesPerS    = 20e9                   // weights read per second, once per token
 	assumedPrefillGain  = 20                     // prompt tokens cost this many times less
 	assumedCharsPerTok  = 4                      // of a prompt
 	assumedTrialStartup = 100 * time.Millisecond // starting an agent and loading a model
