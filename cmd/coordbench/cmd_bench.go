@@ -242,4 +242,3 @@ func writeBench(env *environment, r *benchResult, o bench.Options, curves []benc
 	fmt.Fprintln(w, "\nGB/s counts the whole file once a pass.")
 	return nil
 }
-

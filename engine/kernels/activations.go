@@ -10,8 +10,8 @@ import (
 type Form uint8
 
 const (
-	Quantized Form = 1 << iota // int8 and a scale per 32 values, for block formats
-	Float                      // float32, for float formats and K-quants
+	Quantized Form = 1 << iota // int8 and a scale per 32 values, for block formats and K-quants
+	Float                      // float32, for float formats
 )
 
 // tileRows is the number of activation rows whose values lie side by side, and
@@ -23,6 +23,7 @@ const (
 	offScale   = 256 // 8 float32: amax/127
 	offCorr128 = 288 // 8 int32: -128·Σq, what weights stored plus 128 add too much
 	offCorr8   = 320 // 8 int32: -8·Σq
+	offHalves  = 352 // 8 × 2 int16: -Σq of the first 16 values and of the last
 	tileBlock  = 384
 )
 
@@ -92,6 +93,8 @@ func (a *Activations) SetRow(i int, x []float32) {
 		q := a.q[i/tileRows*a.qTile:][:a.qTile]
 		if useAVX512 {
 			quantizeRowAVX512(&q[i%tileRows*4], &x[0], len(x)/blockCols)
+		} else if useNEON {
+			quantizeRowNEON(&q[i%tileRows*4], &x[0], len(x)/blockCols)
 		} else {
 			quantizeRowGeneric(q, i%tileRows, x)
 		}
@@ -113,13 +116,16 @@ func quantizeRowGeneric(q []byte, r int, x []float32) {
 			inv = 127 / amax
 		}
 		sum := int32(0)
+		var half [2]int16
 		for i, f := range v {
 			n := int32(math.RoundToEven(float64(f * inv)))
 			sum += n
+			half[i/16] -= int16(n)
 			t[i/4*32+r*4+i%4] = byte(n)
 		}
 		*(*float32)(unsafe.Pointer(&t[offScale+4*r])) = amax * (1. / 127)
 		*(*int32)(unsafe.Pointer(&t[offCorr128+4*r])) = -128 * sum
 		*(*int32)(unsafe.Pointer(&t[offCorr8+4*r])) = -8 * sum
+		*(*[2]int16)(unsafe.Pointer(&t[offHalves+4*r])) = half
 	}
 }

@@ -38,6 +38,8 @@ func Scores[T cell](s []float32, lds int, q []float32, d int, k []T) {
 			scoresAVX512(half, m, &s[0], 4*lds, &q[0], keys, d, tiles)
 		case useAVX2:
 			scoresAVX2(half, m, &s[0], 4*lds, &q[0], keys, d, tiles)
+		case useNEON:
+			scoresNEON(half, m, &s[0], 4*lds, &q[0], keys, d, tiles)
 		default:
 			scoresGeneric(s, q[:d], k, tiles)
 		}
@@ -70,6 +72,8 @@ func Mix[T cell](out, p []float32, ldp int, d int, v []T) {
 			mixAVX512(half, m, &out[0], &p[0], 4*ldp, values, rows, d)
 		case useAVX2 && d%16 == 0:
 			mixAVX2(half, m, &out[0], &p[0], 4*ldp, values, rows, d)
+		case useNEON && d%16 == 0:
+			mixNEON(half, m, &out[0], &p[0], 4*ldp, values, rows, d)
 		default:
 			m = 1
 			mixGeneric(out[:d], p[:rows], v)
@@ -83,7 +87,7 @@ func Mix[T cell](out, p []float32, ldp int, d int, v []T) {
 // queriesAtOnce is how many queries a kernel takes together.
 func queriesAtOnce() int {
 	switch {
-	case useAVX512:
+	case useAVX512, useNEON:
 		return 4
 	case useAVX2:
 		return 2

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/coordbench/coordbench/engine/quant"
@@ -30,42 +31,48 @@ func fenced(t *testing.T, n int) ([]float32, func()) {
 func attendCase[T cell](t *testing.T, narrow func(float32) T, wide func(T) float32) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, d := range []int{1, 2, 15, 16, 20, 32, 48, 64, 80, 96, 128} {
-		for n := 0; n <= 9; n++ {
-			for _, tiles := range []int{0, 1, 2, 3, 4, 5, 8, 9} {
-				q := make([]float32, n*d)
-				for i := range q {
-					q[i] = float32(rng.NormFloat64())
-				}
-				k := make([]T, tiles*d*KeyTile)
-				for i := range k {
-					k[i] = narrow(float32(rng.NormFloat64()))
-				}
-				lds := tiles*KeyTile + rng.IntN(3)
-				s, check := fenced(t, n*lds)
-				Scores(s, lds, q, d, k)
-				check()
-				for j := range n {
-					for i := range tiles * KeyTile {
-						want, size := 0.0, 0.0
-						for c := range d {
-							x := float64(q[j*d+c]) * float64(wide(k[(i/KeyTile*d+c)*KeyTile+i%KeyTile]))
-							want += x
-							size += math.Abs(x)
-						}
-						if got := float64(s[j*lds+i]); !(math.Abs(got-want) <= 1e-6*size*float64(d)) {
-							t.Fatalf("d %d, %d queries, %d tiles: score %d of query %d is %g, want %g", d, n, tiles, i, j, got, want)
-						}
+		// The most of each; every case takes the first of them.
+		const queries, most = 9, 9
+		allQ := make([]float32, queries*d)
+		for i := range allQ {
+			allQ[i] = float32(rng.NormFloat64())
+		}
+		allK := make([]T, most*d*KeyTile)
+		for i := range allK {
+			allK[i] = narrow(float32(rng.NormFloat64()))
+		}
+		alone := make([]float32, queries*most*KeyTile) // each query with each tile alone
+		for j := range queries {
+			for t0 := range most {
+				at := (j*most + t0) * KeyTile
+				Scores(alone[at:][:KeyTile], KeyTile, allQ[j*d:][:d], d, allK[t0*d*KeyTile:][:d*KeyTile])
+				for l := range KeyTile {
+					want, size := 0.0, 0.0
+					for c := range d {
+						x := float64(allQ[j*d+c]) * float64(wide(allK[(t0*d+c)*KeyTile+l]))
+						want += x
+						size += math.Abs(x)
+					}
+					if got := float64(alone[at+l]); !(math.Abs(got-want) <= 1e-6*size*float64(d)) {
+						t.Fatalf("d %d: score %d of tile %d of query %d is %g, want %g", d, l, t0, j, got, want)
 					}
 				}
+			}
+		}
+		for n := 0; n <= queries; n++ {
+			for _, tiles := range []int{0, 1, 2, 3, 4, 5, 8, most} {
+				lds := tiles*KeyTile + rng.IntN(3)
+				s, check := fenced(t, n*lds)
+				Scores(s, lds, allQ[:n*d], d, allK[:tiles*d*KeyTile])
+				check()
 				// Alone, a query's scores and a tile's scores have the same bits.
 				for j := range n {
-					one := make([]float32, KeyTile)
-					for i := range tiles {
-						Scores(one, KeyTile, q[j*d:][:d], d, k[i*d*KeyTile:][:d*KeyTile])
-						for l, v := range one {
-							if s[j*lds+i*KeyTile+l] != v {
-								t.Fatalf("d %d: score of query %d of %d, tile %d of %d differs alone", d, j, n, i, tiles)
-							}
+					if !slices.Equal(s[j*lds:][:tiles*KeyTile], alone[j*most*KeyTile:][:tiles*KeyTile]) {
+						t.Fatalf("d %d: scores of query %d of %d with %d tiles differ alone", d, j, n, tiles)
+					}
+					for l, v := range s[j*lds+tiles*KeyTile : (j+1)*lds] {
+						if v != fence {
+							t.Fatalf("d %d, %d queries: score %d beyond %d tiles was written", d, n, l, tiles)
 						}
 					}
 				}

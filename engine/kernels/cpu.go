@@ -12,6 +12,10 @@ import (
 var (
 	useAVX512 bool // AVX-512 F, BW, VL, DQ and VNNI
 	useAVX2   bool // AVX2, FMA, F16C
+
+	useI8MM    bool // FEAT_I8MM
+	useDotProd bool // FEAT_DotProd
+	useNEON    bool // Armv8.0
 )
 
 // Environment variables that users and CI set.
@@ -31,7 +35,13 @@ func paths() []path {
 	return []path{
 		{"avx512-vnni", haveAVX512, func() { useAVX512, useAVX2 = true, true }},
 		{"avx2", haveAVX2, func() { useAVX512, useAVX2 = false, true }},
-		{"generic", true, func() { useAVX512, useAVX2 = false, false }},
+		{"i8mm", haveI8MM, func() { useI8MM, useDotProd, useNEON = true, true, true }},
+		{"dotprod", haveDotProd, func() { useI8MM, useDotProd, useNEON = false, true, true }},
+		{"neon", haveNEON, func() { useI8MM, useDotProd, useNEON = false, false, true }},
+		{"generic", true, func() {
+			useAVX512, useAVX2 = false, false
+			useI8MM, useDotProd, useNEON = false, false, false
+		}},
 	}
 }
 
@@ -80,7 +90,11 @@ func Use(name string) error {
 
 // requirable maps the words of $COORDBENCH_REQUIRE to what must be in use.
 func requirable() map[string]bool {
-	return map[string]bool{"vnni": useAVX512, "avx512-vnni": useAVX512, "avx2": useAVX2, "generic": current == "generic"}
+	return map[string]bool{
+		"vnni": useAVX512, "avx512-vnni": useAVX512, "avx2": useAVX2,
+		"i8mm": useI8MM, "dotprod": useDotProd, "neon": useNEON,
+		"generic": current == "generic",
+	}
 }
 
 // Require fails when $COORDBENCH_REQUIRE, a list with commas, names something
@@ -107,3 +121,6 @@ func require(list string) error {
 	}
 	return nil
 }
+
+// unreachable is what the kernels of other CPUs are here.
+func unreachable() { panic("internal error: kernels: a path that this CPU does not have") }

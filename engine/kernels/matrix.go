@@ -30,8 +30,10 @@ const (
 	// Likewise with nibbles, plus 8: byte r·4+i of part j holds value i of group
 	// j in its low half and of group j+4 in its high half.
 	layoutQ4
-	// Rows as the file has them, dequantised as they are used.
-	layoutRaw
+	// K-quants: see kquant.go.
+	layoutQ4K
+	layoutQ5K
+	layoutQ6K
 )
 
 const (
@@ -47,7 +49,27 @@ type Matrix struct {
 	kind       quant.Type
 	layout     layout
 	data       []byte // panels, one after the other, begin on a cache line
-	stride     int    // bytes of a panel; of a row for layoutRaw
+	stride     int    // bytes of a panel
+
+	// What the kernels of the path in use want changed about layoutQ8 and layoutQ4.
+	signed bool // values of layoutQ8 are int8, without 128 added
+	paired bool // of groups 2i and 2i+1: 16 rows × 8 values, not each 16 rows × 4
+}
+
+// group is where row r's 4 values of group g begin in a panel's block.
+func (m *Matrix) group(g, r int) int {
+	if m.paired {
+		return g/2*128 + r*8 + g%2*4
+	}
+	return g*64 + r*4
+}
+
+// offset turns four stored bytes of layoutQ8 into int8, and back.
+func (m *Matrix) offset() uint32 {
+	if m.signed {
+		return 0
+	}
+	return 0x80808080
 }
 
 // Rows is the number of outputs.
@@ -64,10 +86,11 @@ func (m *Matrix) Bytes() int64 { return int64(len(m.data)) }
 
 // Form is what Mul reads of its activations.
 func (m *Matrix) Form() Form {
-	if m.layout == layoutQ8 || m.layout == layoutQ4 {
-		return Quantized
+	switch m.layout {
+	case layoutF32, layoutF16, layoutBF16:
+		return Float
 	}
-	return Float
+	return Quantized
 }
 
 // alignedBytes returns n bytes that begin on a cache line.
@@ -78,8 +101,7 @@ func alignedBytes(n int) []byte {
 }
 
 // NewMatrix lays out the (rows, cols) weights in data, which has the format t of
-// a GGUF file, on all of p's workers; p may be nil. It keeps no reference to data
-// except for K-quants.
+// a GGUF file, on all of p's workers; p may be nil. It keeps no reference to data.
 func NewMatrix(p *Pool, t quant.Type, rows, cols int, data []byte) (*Matrix, error) {
 	if rows < 1 || cols < 1 {
 		return nil, fmt.Errorf("matrix of %d × %d weights", rows, cols)
@@ -91,7 +113,7 @@ func NewMatrix(p *Pool, t quant.Type, rows, cols int, data []byte) (*Matrix, err
 	if want := rows * rowBytes; len(data) != want {
 		return nil, fmt.Errorf("%d × %d weights of type %v take %d bytes, not %d", rows, cols, t, want, len(data))
 	}
-	m := &Matrix{rows: rows, cols: cols, kind: t}
+	m := &Matrix{rows: rows, cols: cols, kind: t, signed: useNEON, paired: useI8MM}
 	panels := (rows + panelRows - 1) / panelRows
 	switch t {
 	case quant.F32:
@@ -104,10 +126,17 @@ func NewMatrix(p *Pool, t quant.Type, rows, cols int, data []byte) (*Matrix, err
 		m.layout, m.stride = layoutQ8, cols/blockCols*(q8Block+scaleBytes)
 	case quant.Q4_0:
 		m.layout, m.stride = layoutQ4, cols/blockCols*(q4Block+scaleBytes)
+	case quant.Q4_K:
+		m.layout = layoutQ4K
+	case quant.Q5_K:
+		m.layout = layoutQ5K
+	case quant.Q6_K:
+		m.layout = layoutQ6K
 	default:
-		m.layout, m.stride = layoutRaw, rowBytes
-		m.data = append(alignedBytes(0), data...)
-		return m, nil
+		return nil, fmt.Errorf("no kernels for weights of type %v", t)
+	}
+	if m.isK() {
+		m.stride = cols / superCols * m.layout.superBytes()
 	}
 	m.data = alignedBytes(panels * m.stride)
 	job := &packing{m: m, src: data, rowBytes: rowBytes}
@@ -144,12 +173,14 @@ func (j *packing) Do(worker, workers int) {
 				}
 			case layoutQ8:
 				for b := range m.cols / blockCols {
-					packQ8(dst[b*q8Block:], m.scales(dst, b), row[b*34:][:34], r)
+					m.packQ8(dst[b*q8Block:], m.scales(dst, b), row[b*34:][:34], r)
 				}
 			case layoutQ4:
 				for b := range m.cols / blockCols {
-					packQ4(dst[b*q4Block:], m.scales(dst, b), row[b*18:][:18], r)
+					m.packQ4(dst[b*q4Block:], m.scales(dst, b), row[b*18:][:18], r)
 				}
+			default:
+				m.packK(dst, row, r)
 			}
 		}
 	}
@@ -161,10 +192,10 @@ func (m *Matrix) scales(panel []byte, b int) []byte {
 }
 
 // packQ8 puts row r's Q8_0 block, a binary16 scale and 32 int8, into a panel's block.
-func packQ8(dst, scales, src []byte, r int) {
+func (m *Matrix) packQ8(dst, scales, src []byte, r int) {
 	for g := range 8 {
-		w := binary.LittleEndian.Uint32(src[2+4*g:]) ^ 0x80808080
-		binary.LittleEndian.PutUint32(dst[g*64+r*4:], w)
+		w := binary.LittleEndian.Uint32(src[2+4*g:]) ^ m.offset()
+		binary.LittleEndian.PutUint32(dst[m.group(g, r):], w)
 	}
 	copy(scales[2*r:], src[:2])
 }
@@ -172,9 +203,9 @@ func packQ8(dst, scales, src []byte, r int) {
 // packQ4 puts row r's Q4_0 block, a binary16 scale and 16 bytes whose low halves
 // are values 0 … 15 and high halves 16 … 31, into a panel's block. The file's own
 // pairing of value i with i+16 is the pairing of group j with j+4.
-func packQ4(dst, scales, src []byte, r int) {
+func (m *Matrix) packQ4(dst, scales, src []byte, r int) {
 	for g := range 4 {
-		copy(dst[g*64+r*4:][:4], src[2+4*g:])
+		copy(dst[m.group(g, r):][:4], src[2+4*g:])
 	}
 	copy(scales[2*r:], src[:2])
 }
@@ -183,10 +214,6 @@ func packQ4(dst, scales, src []byte, r int) {
 func (m *Matrix) Row(dst []float32, r int) {
 	if r < 0 || r >= m.rows || len(dst) != m.cols {
 		panic(fmt.Sprintf("internal error: kernels: row %d into %d values of a %d × %d matrix", r, len(dst), m.rows, m.cols))
-	}
-	if m.layout == layoutRaw {
-		quant.Dequantize(m.kind, dst, m.data[r*m.stride:(r+1)*m.stride])
-		return
 	}
 	panel := m.data[r/panelRows*m.stride:][:m.stride]
 	r %= panelRows
@@ -209,7 +236,7 @@ func (m *Matrix) Row(dst []float32, r int) {
 			block := panel[b*q8Block:]
 			d := quant.F16ToF32(le.Uint16(m.scales(panel, b)[2*r:]))
 			for i := range blockCols {
-				dst[b*blockCols+i] = d * float32(int(block[i/4*64+r*4+i%4])-128)
+				dst[b*blockCols+i] = d * float32(int8(block[m.group(i/4, r)+i%4]^byte(m.offset())))
 			}
 		}
 	case layoutQ4:
@@ -217,9 +244,11 @@ func (m *Matrix) Row(dst []float32, r int) {
 			block := panel[b*q4Block:]
 			d := quant.F16ToF32(le.Uint16(m.scales(panel, b)[2*r:]))
 			for i := range blockCols {
-				v := block[i%16/4*64+r*4+i%4] >> (i / 16 * 4) & 15
+				v := block[m.group(i%16/4, r)+i%4] >> (i / 16 * 4) & 15
 				dst[b*blockCols+i] = d * float32(int(v)-8)
 			}
 		}
+	default:
+		m.rowK(dst, panel, r)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"sync"
 	"unsafe"
 
 	"github.com/coordbench/coordbench/engine/quant"
@@ -39,23 +38,20 @@ func (m *Matrix) mul(y []float32, ldy, base int, a *Activations, r0, r1 int) {
 	if need := (a.n-1)*ldy + r1 - base; ldy < r1-base || len(y) < need {
 		panic(fmt.Sprintf("internal error: kernels: output of %d values in rows of %d; %d needed", len(y), ldy, need))
 	}
-	if m.layout == layoutRaw {
-		m.mulRaw(y, ldy, base, a, r0, r1)
-		return
-	}
 	for r := r0; r < r1; r += panelRows {
 		panel := m.data[r/panelRows*m.stride:][:m.stride]
 		rows := min(panelRows, r1-r)
 		for i := 0; i < a.n; i += tileRows {
 			n := min(tileRows, a.n-i)
 			out := y[i*ldy+r-base:]
-			if rows == panelRows && n&(n-1) == 0 {
+			k := m.kernelRows(n)
+			if rows == panelRows && k == n {
 				m.panel(&out[0], ldy, panel, a, i, n)
 				continue
 			}
-			// A kernel writes 16 outputs for 1, 2, 4 or 8 rows.
+			// A kernel writes 16 outputs for each row, and there may not be one for n.
 			var full [tileRows * panelRows]float32
-			m.panel(&full[0], panelRows, panel, a, i, pow2(n))
+			m.panel(&full[0], panelRows, panel, a, i, k)
 			for k := range n {
 				copy(out[k*ldy:][:rows], full[k*panelRows:])
 			}
@@ -63,8 +59,12 @@ func (m *Matrix) mul(y []float32, ldy, base int, a *Activations, r0, r1 int) {
 	}
 }
 
-// pow2 is the least power of two that is not below n ≤ 8.
-func pow2(n int) int {
+// kernelRows is the least number of activation rows, at least n ≤ 8, that a kernel
+// takes: any for most on AVX-512, otherwise a power of two.
+func (m *Matrix) kernelRows(n int) int {
+	if useAVX512 && !m.isK() {
+		return n
+	}
 	for _, p := range [...]int{1, 2, 4} {
 		if n <= p {
 			return p
@@ -73,7 +73,7 @@ func pow2(n int) int {
 	return 8
 }
 
-// panel computes the outputs of one panel for n activation rows from i on; n is 1, 2, 4 or 8.
+// panel computes the outputs of one panel for n = kernelRows(n) activation rows from i on.
 func (m *Matrix) panel(y *float32, ldy int, panel []byte, a *Activations, i, n int) {
 	w := &panel[0]
 	var x *byte
@@ -89,6 +89,7 @@ func (m *Matrix) panel(y *float32, ldy int, panel []byte, a *Activations, i, n i
 		m.panelAVX512(y, 4*ldy, w, x, count, n)
 	case useAVX2:
 		m.panelAVX2(y, 4*ldy, w, x, count, n)
+	case useNEON && m.panelNEON(y, 4*ldy, w, x, count, n):
 	default:
 		m.panelGeneric(y, ldy, panel, x, count, n)
 	}
@@ -124,6 +125,10 @@ func (m *Matrix) panelGeneric(y *float32, ldy int, panel []byte, x *byte, count,
 		}
 		return
 	}
+	if m.isK() {
+		m.panelGenericK(out, ldy, panel, unsafe.Slice(x, count*tileBlock), n)
+		return
+	}
 	size, corr := q8Block, offCorr128
 	if l == layoutQ4 {
 		size, corr = q4Block, offCorr8
@@ -145,34 +150,6 @@ func (m *Matrix) panelGeneric(y *float32, ldy int, panel []byte, x *byte, count,
 					}
 				}
 				out[i*ldy+r] += quant.F16ToF32(le.Uint16(scales[2*r:])) * scale * float32(sum)
-			}
-		}
-	}
-}
-
-// rawRows lends mulRaw a row of float32 weights.
-var rawRows = sync.Pool{New: func() any { return new([]float32) }}
-
-func (m *Matrix) mulRaw(y []float32, ldy, base int, a *Activations, r0, r1 int) {
-	buf := rawRows.Get().(*[]float32)
-	defer rawRows.Put(buf)
-	if cap(*buf) < m.cols {
-		*buf = make([]float32, m.cols)
-	}
-	w := (*buf)[:m.cols]
-	for r := r0; r < r1; r++ {
-		m.Row(w, r)
-		for i := 0; i < a.n; i += tileRows {
-			var sum [tileRows]float32
-			x := a.f[i/tileRows*a.fTile:][:a.fTile]
-			for c, f := range w {
-				v := x[c*tileRows:][:tileRows]
-				for k := range sum {
-					sum[k] += f * v[k]
-				}
-			}
-			for k := range min(tileRows, a.n-i) {
-				y[(i+k)*ldy+r-base] = sum[k]
 			}
 		}
 	}

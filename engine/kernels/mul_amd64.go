@@ -35,6 +35,21 @@ func f16x2AVX512(y *float32, ldy int, w, x *byte, n int)
 func bf16x2AVX512(y *float32, ldy int, w, x *byte, n int)
 
 //go:noescape
+func q8x3AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func q4x3AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func f32x3AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func f16x3AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func bf16x3AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
 func q8x4AVX512(y *float32, ldy int, w, x *byte, n int)
 
 //go:noescape
@@ -48,6 +63,51 @@ func f16x4AVX512(y *float32, ldy int, w, x *byte, n int)
 
 //go:noescape
 func bf16x4AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func q8x5AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func q4x5AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func f32x5AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func f16x5AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func bf16x5AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func q8x6AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func q4x6AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func f32x6AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func f16x6AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func bf16x6AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func q8x7AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func q4x7AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func f32x7AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func f16x7AVX512(y *float32, ldy int, w, x *byte, n int)
+
+//go:noescape
+func bf16x7AVX512(y *float32, ldy int, w, x *byte, n int)
 
 //go:noescape
 func q8x8AVX512(y *float32, ldy int, w, x *byte, n int)
@@ -102,27 +162,3 @@ func f16x4AVX2(y *float32, ldy int, w, x *byte, n int)
 
 //go:noescape
 func bf16x4AVX2(y *float32, ldy int, w, x *byte, n int)
-
-//go:noescape
-func qk16AVX512(s, q *float32, k *byte, n, d16 int)
-
-//go:noescape
-func pv16AVX512(out, p *float32, v *byte, n, d16 int)
-
-//go:noescape
-func qk32AVX512(s, q *float32, k *byte, n, d16 int)
-
-//go:noescape
-func pv32AVX512(out, p *float32, v *byte, n, d16 int)
-
-//go:noescape
-func qk16AVX2(s, q *float32, k *byte, n, d16 int)
-
-//go:noescape
-func pv16AVX2(out, p *float32, v *byte, n, d16 int)
-
-//go:noescape
-func qk32AVX2(s, q *float32, k *byte, n, d16 int)
-
-//go:noescape
-func pv32AVX2(out, p *float32, v *byte, n, d16 int)

@@ -5,6 +5,10 @@ package kernels
 // ldy is in bytes from here on.
 
 func (m *Matrix) panelAVX512(y *float32, ldy int, w, x *byte, count, n int) {
+	if m.isK() {
+		m.panelK512(y, ldy, w, x, count*blockCols/superCols, n)
+		return
+	}
 	switch m.layout {
 	case layoutQ8:
 		switch n {
@@ -12,8 +16,16 @@ func (m *Matrix) panelAVX512(y *float32, ldy int, w, x *byte, count, n int) {
 			q8x1AVX512(y, ldy, w, x, count)
 		case 2:
 			q8x2AVX512(y, ldy, w, x, count)
+		case 3:
+			q8x3AVX512(y, ldy, w, x, count)
 		case 4:
 			q8x4AVX512(y, ldy, w, x, count)
+		case 5:
+			q8x5AVX512(y, ldy, w, x, count)
+		case 6:
+			q8x6AVX512(y, ldy, w, x, count)
+		case 7:
+			q8x7AVX512(y, ldy, w, x, count)
 		default:
 			q8x8AVX512(y, ldy, w, x, count)
 		}
@@ -23,8 +35,16 @@ func (m *Matrix) panelAVX512(y *float32, ldy int, w, x *byte, count, n int) {
 			q4x1AVX512(y, ldy, w, x, count)
 		case 2:
 			q4x2AVX512(y, ldy, w, x, count)
+		case 3:
+			q4x3AVX512(y, ldy, w, x, count)
 		case 4:
 			q4x4AVX512(y, ldy, w, x, count)
+		case 5:
+			q4x5AVX512(y, ldy, w, x, count)
+		case 6:
+			q4x6AVX512(y, ldy, w, x, count)
+		case 7:
+			q4x7AVX512(y, ldy, w, x, count)
 		default:
 			q4x8AVX512(y, ldy, w, x, count)
 		}
@@ -34,8 +54,16 @@ func (m *Matrix) panelAVX512(y *float32, ldy int, w, x *byte, count, n int) {
 			f32x1AVX512(y, ldy, w, x, count)
 		case 2:
 			f32x2AVX512(y, ldy, w, x, count)
+		case 3:
+			f32x3AVX512(y, ldy, w, x, count)
 		case 4:
 			f32x4AVX512(y, ldy, w, x, count)
+		case 5:
+			f32x5AVX512(y, ldy, w, x, count)
+		case 6:
+			f32x6AVX512(y, ldy, w, x, count)
+		case 7:
+			f32x7AVX512(y, ldy, w, x, count)
 		default:
 			f32x8AVX512(y, ldy, w, x, count)
 		}
@@ -45,8 +73,16 @@ func (m *Matrix) panelAVX512(y *float32, ldy int, w, x *byte, count, n int) {
 			f16x1AVX512(y, ldy, w, x, count)
 		case 2:
 			f16x2AVX512(y, ldy, w, x, count)
+		case 3:
+			f16x3AVX512(y, ldy, w, x, count)
 		case 4:
 			f16x4AVX512(y, ldy, w, x, count)
+		case 5:
+			f16x5AVX512(y, ldy, w, x, count)
+		case 6:
+			f16x6AVX512(y, ldy, w, x, count)
+		case 7:
+			f16x7AVX512(y, ldy, w, x, count)
 		default:
 			f16x8AVX512(y, ldy, w, x, count)
 		}
@@ -56,8 +92,16 @@ func (m *Matrix) panelAVX512(y *float32, ldy int, w, x *byte, count, n int) {
 			bf16x1AVX512(y, ldy, w, x, count)
 		case 2:
 			bf16x2AVX512(y, ldy, w, x, count)
+		case 3:
+			bf16x3AVX512(y, ldy, w, x, count)
 		case 4:
 			bf16x4AVX512(y, ldy, w, x, count)
+		case 5:
+			bf16x5AVX512(y, ldy, w, x, count)
+		case 6:
+			bf16x6AVX512(y, ldy, w, x, count)
+		case 7:
+			bf16x7AVX512(y, ldy, w, x, count)
 		default:
 			bf16x8AVX512(y, ldy, w, x, count)
 		}
@@ -73,6 +117,8 @@ func (m *Matrix) panelAVX2(y *float32, ldy int, w, x *byte, count, n int) {
 	for i := 0; i < n; {
 		k := min(most, n-i)
 		switch m.layout {
+		case layoutQ4K, layoutQ5K, layoutQ6K:
+			m.panelK2(y, ldy, w, x, count*blockCols/superCols, k)
 		case layoutQ8:
 			if k == 1 {
 				q8x1AVX2(y, ldy, w, x, count)

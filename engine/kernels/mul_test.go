@@ -40,18 +40,54 @@ func weights(rng *rand.Rand, t quant.Type, rows, cols int, hard bool) []byte {
 		}
 		quant.Quantize(t, data[r*n:(r+1)*n], x)
 	}
-	if hard && (t == quant.Q8_0 || t == quant.Q4_0) {
+	if hard && f16Fields(t) != nil {
 		b := t.BlockBytes()
 		for o := 0; o < len(data); o += b {
-			scale := [...]uint16{0x3c00, 0x0001, 0x7bff, 0x0000, 0x8400}[rng.IntN(5)]
-			binary.LittleEndian.PutUint16(data[o:], scale)
-			v := [...]byte{0x80, 0x7f, 0x81, 0x00, 0xff}[rng.IntN(5)]
-			for i := 2; i < b; i++ {
-				data[o+i] = v
+			block := data[o : o+b]
+			// Same bytes throughout: scales, minima and values at the ends of their
+			// ranges. Every other K-quant has scales and values of its own.
+			v := [...]byte{0x80, 0x7f, 0x81, 0x00, 0xff}
+			one, mixed := v[rng.IntN(5)], t.BlockSize() > blockCols && rng.IntN(2) == 0
+			for i := range block {
+				block[i] = one
+				if mixed {
+					block[i] = v[rng.IntN(5)]
+				}
+			}
+			for _, at := range f16Fields(t) {
+				scale := [...]uint16{0x3c00, 0x0001, 0x7bff, 0x0000, 0x8400}[rng.IntN(5)]
+				binary.LittleEndian.PutUint16(block[at:], scale)
 			}
 		}
 	}
 	return data
+}
+
+// f16Fields is where a block of t holds a binary16.
+func f16Fields(t quant.Type) []int {
+	switch t {
+	case quant.Q8_0, quant.Q4_0:
+		return []int{0}
+	case quant.Q4_K, quant.Q5_K:
+		return []int{0, 2}
+	case quant.Q6_K:
+		return []int{208}
+	}
+	return nil
+}
+
+// minima returns what the weights in data are where their quants are zero: for
+// formats with minima, how much two large products may cancel.
+func minima(t quant.Type, n int, data []byte) []float32 {
+	y := make([]float32, n)
+	if t == quant.Q4_K || t == quant.Q5_K {
+		data = slices.Clone(data)
+		for o := 0; o < len(data); o += t.BlockBytes() {
+			clear(data[o+16 : o+t.BlockBytes()])
+		}
+		quant.Dequantize(t, y, data)
+	}
+	return y
 }
 
 func activations(rng *rand.Rand, n, cols int, hard bool) [][]float32 {
@@ -113,8 +149,11 @@ func TestMul(t *testing.T) {
 	eachPath(t, func(t *testing.T) {
 		for _, kind := range types {
 			for _, rows := range []int{1, 15, 16, 17, 40} {
-				for _, cols := range []int{32, 64, 256} {
-					if cols%kind.BlockSize() != 0 {
+				for _, blocks := range []int{1, 2, 3, 8} {
+					cols := blocks * kind.BlockSize()
+					if kind.BlockSize() == 1 {
+						cols = 29 * blocks
+					} else if cols > 768 {
 						continue
 					}
 					for _, hard := range []bool{false, true} {
@@ -135,6 +174,7 @@ func testMul(t *testing.T, pool *Pool, kind quant.Type, rows, cols int, hard boo
 	}
 	w := make([]float32, rows*cols)
 	quant.Dequantize(kind, w, data)
+	low := minima(kind, rows*cols, data)
 	row := make([]float32, cols)
 	for r := range rows {
 		m.Row(row, r)
@@ -142,9 +182,22 @@ func testMul(t *testing.T, pool *Pool, kind quant.Type, rows, cols int, hard boo
 			t.Fatalf("%v %d×%d: row %d is not what quant.Dequantize gives", kind, rows, cols, r)
 		}
 	}
-	for _, n := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 32, 33, 64} {
-		x := activations(rng, n, cols, hard)
-		a := load(x, cols)
+	// What every batch must give: its rows are the first of these.
+	const most = 64
+	x := activations(rng, most, cols, hard)
+	want, size := make([]float64, most*rows), make([]float64, most*rows)
+	for i := range most {
+		v := held(m.Form(), x[i])
+		for r := range rows {
+			for c, f := range v {
+				p := float64(w[r*cols+c]) * f
+				want[i*rows+r] += p
+				size[i*rows+r] += math.Abs(p) + 2*math.Abs(float64(low[r*cols+c])*f)
+			}
+		}
+	}
+	for _, n := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 32, 33, most} {
+		a := load(x[:n], cols)
 		ldy := rows + 3
 		y := make([]float32, n*ldy+5)
 		for i := range y {
@@ -158,14 +211,8 @@ func testMul(t *testing.T, pool *Pool, kind quant.Type, rows, cols int, hard boo
 		last := (rows - 1) / panelRows * panelRows
 		m.MulTo(to, panelRows, a, last, rows)
 		for i := range n {
-			v := held(m.Form(), x[i])
 			for r := range rows {
-				want, size := 0.0, 0.0
-				for c := range cols {
-					p := float64(w[r*cols+c]) * v[c]
-					want += p
-					size += math.Abs(p)
-				}
+				want, size := want[i*rows+r], size[i*rows+r]
 				got := float64(y[i*ldy+r])
 				if !(math.Abs(got-want) <= 1e-5*size+1e-30) {
 					t.Fatalf("%v %d×%d hard %t: %d rows: y[%d,%d] = %g, want %g within %g", kind, rows, cols, hard, n, i, r, got, want, 1e-5*size)
@@ -200,12 +247,14 @@ func TestRowIndependence(t *testing.T) {
 			x := activations(rng, 1, cols, false)
 			want := make([]float32, rows)
 			m.Mul(want, rows, load(x, cols), 0, rows)
+			others := activations(rng, 64, cols, false)
+			for _, row := range others[:32] {
+				row[rng.IntN(cols)] = float32(math.Inf(1 - 2*rng.IntN(2)))
+				row[rng.IntN(cols)] = float32(math.NaN())
+			}
 			for n := 1; n <= 64; n++ {
-				batch := activations(rng, n, cols, false)
-				for range n / 4 {
-					batch[rng.IntN(n)][rng.IntN(cols)] = float32(math.Inf(1 - 2*rng.IntN(2)))
-					batch[rng.IntN(n)][rng.IntN(cols)] = float32(math.NaN())
-				}
+				rng.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+				batch := slices.Clone(others[:n])
 				at := rng.IntN(n)
 				batch[at] = x[0]
 				y := make([]float32, n*rows)
@@ -311,17 +360,22 @@ func (t *mulTask) Do(worker, workers int) {
 
 // BenchmarkMul reads 64 MB of weights, more than any cache holds.
 func BenchmarkMul(b *testing.B) {
-	for _, kind := range []quant.Type{quant.Q8_0, quant.Q4_0, quant.F16, quant.F32} {
+	for _, kind := range []quant.Type{quant.Q8_0, quant.Q4_0, quant.Q4_K, quant.Q5_K, quant.Q6_K, quant.F16, quant.F32} {
 		cols := 896
+		if kind.BlockSize() > blockCols {
+			cols = 1024
+		}
 		rowBytes, _ := kind.RowBytes(cols)
 		rows := (64 << 20) / rowBytes / panelRows * panelRows
 		data := make([]byte, rows*rowBytes)
-		if kind == quant.Q8_0 || kind == quant.Q4_0 {
+		if scales := f16Fields(kind); scales != nil {
 			for i := range data {
 				data[i] = byte(i * 7)
 			}
 			for o := 0; o < len(data); o += kind.BlockBytes() {
-				binary.LittleEndian.PutUint16(data[o:], 0x2000)
+				for _, at := range scales {
+					binary.LittleEndian.PutUint16(data[o+at:], 0x2000)
+				}
 			}
 		}
 		for _, threads := range []int{1, 2} {

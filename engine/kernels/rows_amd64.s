@@ -53,7 +53,10 @@ zero:
 	VMULPS Z5, Z3, Z3
 	VCVTPS2DQ Z2, Z2
 	VCVTPS2DQ Z3, Z3
-	VPADDD Z3, Z2, Z6
+	VEXTRACTI64X4 $1, Z2, Y6
+	VEXTRACTI64X4 $1, Z3, Y7
+	VPADDD Y6, Y2, Y6
+	VPADDD Y7, Y3, Y7
 	VPMOVSDB Z2, X2
 	VPMOVSDB Z3, X3
 	VMOVD X2, 0(DI)
@@ -64,16 +67,18 @@ zero:
 	VPEXTRD $1, X3, 160(DI)
 	VPEXTRD $2, X3, 192(DI)
 	VPEXTRD $3, X3, 224(DI)
-	VEXTRACTI64X4 $1, Z6, Y7
-	VPADDD Y7, Y6, Y6
+	// Σ q of the first 16, and of the last
+	VPHADDD Y7, Y6, Y6
 	VEXTRACTI128 $1, Y6, X7
 	VPADDD X7, X6, X6
-	VPSHUFD $0x4e, X6, X7
-	VPADDD X7, X6, X6
-	VPSHUFD $0xb1, X6, X7
-	VPADDD X7, X6, X6
+	VPHADDD X6, X6, X6
 	VMOVD X6, AX
+	VPEXTRD $1, X6, DX
 	NEGL AX
+	NEGL DX
+	MOVW AX, 352(DI)
+	MOVW DX, 354(DI)
+	ADDL DX, AX
 	SHLL $3, AX
 	MOVL AX, 320(DI)
 	SHLL $4, AX
@@ -117,10 +122,10 @@ zero:
 	BROADCAST($0x3f000000, Z27) \ // 1/2
 	BROADCAST($0x3f800000, Z28)   // 1
 
-// func expSumAVX512(x *float32, n int, max float32) float32
+// func expSumWide(x *float32, n int, max float32) float32
 //
 // x[j] = exp(x[j]-max); lane l of the sum adds x[l], x[l+16], …
-TEXT ·expSumAVX512(SB), NOSPLIT, $0-28
+TEXT ·expSumWide(SB), NOSPLIT, $0-28
 	MOVQ x+0(FP), SI
 	MOVQ n+8(FP), CX
 	VBROADCASTSS max+16(FP), Z10
@@ -159,10 +164,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func swiGLUAVX512(dst, gate, up *float32, n int)
+// func swiGLUWide(dst, gate, up *float32, n int)
 //
 // dst = gate/(1+exp(-gate))·up; n is a multiple of 16.
-TEXT ·swiGLUAVX512(SB), NOSPLIT, $0-32
+TEXT ·swiGLUWide(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ gate+8(FP), SI
 	MOVQ up+16(FP), BX
@@ -189,10 +194,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func squaresAVX512(x *float32, n int) float32
+// func squaresWide(x *float32, n int) float32
 //
 // Σ x², n a multiple of 16.
-TEXT ·squaresAVX512(SB), NOSPLIT, $0-20
+TEXT ·squaresWide(SB), NOSPLIT, $0-20
 	MOVQ x+0(FP), SI
 	MOVQ n+8(FP), CX
 	VXORPS Z0, Z0, Z0
@@ -207,10 +212,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func scaleMulAVX512(dst, x, w *float32, s float32, n int)
+// func scaleMulWide(dst, x, w *float32, s float32, n int)
 //
 // dst = x·s·w, n a multiple of 16.
-TEXT ·scaleMulAVX512(SB), NOSPLIT, $0-40
+TEXT ·scaleMulWide(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ w+16(FP), BX
@@ -228,10 +233,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func addAVX512(dst, x *float32, n int)
+// func addWide(dst, x *float32, n int)
 //
 // dst += x, n a multiple of 16.
-TEXT ·addAVX512(SB), NOSPLIT, $0-24
+TEXT ·addWide(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
@@ -246,10 +251,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func scaleAVX512(x *float32, s float32, n int)
+// func scaleWide(x *float32, s float32, n int)
 //
 // x *= s, n a multiple of 16.
-TEXT ·scaleAVX512(SB), NOSPLIT, $0-24
+TEXT ·scaleWide(SB), NOSPLIT, $0-24
 	MOVQ x+0(FP), DI
 	VBROADCASTSS s+8(FP), Z0
 	MOVQ n+16(FP), CX
@@ -262,10 +267,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxAVX512(x *float32, n int) float32
+// func maxWide(x *float32, n int) float32
 //
 // n is a multiple of 16, at least 16.
-TEXT ·maxAVX512(SB), NOSPLIT, $0-20
+TEXT ·maxWide(SB), NOSPLIT, $0-20
 	MOVQ x+0(FP), SI
 	MOVQ n+8(FP), CX
 	VMOVUPS (SI), Z0
@@ -279,10 +284,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func toF16AVX512(dst *uint16, src *float32, n int)
+// func toF16Wide(dst *uint16, src *float32, n int)
 //
 // n is a multiple of 16; rounds to nearest even.
-TEXT ·toF16AVX512(SB), NOSPLIT, $0-24
+TEXT ·toF16Wide(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX

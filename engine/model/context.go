@@ -50,8 +50,7 @@ type Context struct {
 	gate, up []float32 // (n, FF)
 	shared   inputs
 	workers  []worker
-	turn     []turn
-	barrier  barrier
+	pass     uint64 // number of the pass that runs
 	layers   layerPass
 	head     headPass
 	parts    []part // (min(n, headRows), chunks of the vocabulary)
@@ -65,7 +64,9 @@ type Context struct {
 
 // A worker is the scratch of one of the pool's workers.
 type worker struct {
-	own    inputs               // of up to alone rows
+	own    inputs               // up to alone rows, prepared for …
+	pass   uint64               // … this pass
+	stage  int                  // … and stage of it
 	row    []float32            // one row of Width numbers
 	half   []uint16             // one key of HeadDim numbers
 	logits []float32            // (headRows, headChunk)
@@ -100,16 +101,6 @@ func (in *inputs) reset(m *Model, n int) {
 	in.ff.Reset(n, m.config.FF)
 }
 
-// inputs are where worker w prepares n rows: its own, which only it fills, or
-// those that all workers fill together.
-func (c *Context) inputs(w *worker, n int) *inputs {
-	if len(c.workers) > 1 && n <= alone {
-		w.own.reset(c.m, n)
-		return &w.own
-	}
-	return &c.shared
-}
-
 // NewContext returns an empty context.
 func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 	cfg := m.config
@@ -136,7 +127,6 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 		return nil, fmt.Errorf("%s: prompt chunks of %d tokens; expected 1 to %d", cfg.Name, o.Chunk, maxChunk)
 	}
 	rows := max(o.Nodes, o.Chunk)
-	chunks := (cfg.Vocab + headChunk - 1) / headChunk
 	c := &Context{
 		m:     m,
 		cache: kvcache.New(kvcache.Shape{Layers: cfg.Layers, Heads: cfg.KVHeads, HeadDim: cfg.HeadDim, Capacity: o.Context}, o.KV),
@@ -149,8 +139,7 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 		gate: make([]float32, rows*cfg.FF), up: make([]float32, rows*cfg.FF),
 		shared:  m.newInputs(rows),
 		workers: make([]worker, m.pool.Workers()),
-		turn:    make([]turn, cfg.Layers*stages),
-		parts:   make([]part, min(rows, headRows)*chunks),
+		parts:   make([]part, min(rows, headRows)*((cfg.Vocab+headChunk-1)/headChunk)),
 		best:    make([]decode.Token, rows),
 	}
 	for i := range c.workers {

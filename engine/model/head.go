@@ -2,6 +2,7 @@ package model
 
 import (
 	"math"
+	"slices"
 
 	"github.com/coordbench/coordbench/engine/decode"
 	"github.com/coordbench/coordbench/engine/kernels"
@@ -43,47 +44,66 @@ func (c *Context) project(x []float32, n, k int, best []decode.Token, top []deco
 		if logits != nil {
 			c.head.logits = logits[r*cfg.Vocab:]
 		}
-		c.turn[0].n.Store(0)
-		c.turn[1].n.Store(0)
-		c.shared.reset(c.m, rows)
 		for i := range c.workers {
 			for j := range rows {
-				c.workers[i].found[j] = c.workers[i].found[j][:0]
+				list := &c.workers[i].found[j]
+				*list = slices.Grow((*list)[:0], k)
 			}
 		}
-		c.m.pool.Run(&c.head)
+		c.begin(rows)
+		c.m.pool.RunStages(&c.head)
 		for i := range rows {
 			best[r+i] = c.merge(i, k, top[(r+i)*k:(r+i+1)*k])
 		}
 	}
 }
 
-// Do is worker's share of the pass.
-func (p *headPass) Do(worker, workers int) {
+// The stages of the head.
+const (
+	stageNorm   = iota // tiles of rows: residual stream → activations
+	stageChunks        // chunks of the vocabulary
+	headStages
+)
+
+// Stages is part of kernels.Stages.
+func (p *headPass) Stages() int { return headStages }
+
+// Units is part of kernels.Stages.
+func (p *headPass) Units(stage int) int {
+	if stage == stageNorm {
+		return p.c.tiles(p.n)
+	}
+	return p.c.chunks()
+}
+
+// chunks is the number of chunks of the vocabulary.
+func (c *Context) chunks() int { return (c.m.config.Vocab + headChunk - 1) / headChunk }
+
+// Do is part of kernels.Stages.
+func (p *headPass) Do(worker, stage, unit int) {
 	c := p.c
-	cfg := &c.m.config
-	w := &c.workers[worker]
-	defer c.barrier.breakOnPanic()
-	act := c.inputs(w, p.n).width
-	c.prepare(w, act, &c.turn[0], workers, p.n, cfg.Width, p.rows, c.m.norm)
-	chunks := (cfg.Vocab + headChunk - 1) / headChunk
-	for u := c.turn[1].next(); u < chunks; u = c.turn[1].next() {
-		r0 := u * headChunk
-		r1 := min(r0+headChunk, cfg.Vocab)
-		c.m.head.MulTo(w.logits, headChunk, act, r0, r1)
-		for i := range p.n {
-			row := w.logits[i*headChunk : i*headChunk+r1-r0]
-			at := kernels.ArgMax(row)
-			part := part{best: row[at], bestID: decode.Token(r0 + at)}
-			if p.logits != nil {
-				copy(p.logits[i*cfg.Vocab+r0:], row)
-			}
-			if p.k > 0 {
-				w.found[i] = keep(w.found[i], p.k, row, r0, part.best)
-				part.sum = kernels.ExpSum(row, part.best)
-			}
-			c.parts[i*chunks+u] = part
+	cfg, w := &c.m.config, &c.workers[worker]
+	x := rows{p.rows, cfg.Width, c.m.norm}
+	if stage == stageNorm {
+		c.prepare(w, c.shared.width, x, unit*tileRows, p.n)
+		return
+	}
+	act := c.input(w, stage, w.own.width, c.shared.width, x, p.n)
+	r0 := unit * headChunk
+	r1 := min(r0+headChunk, cfg.Vocab)
+	c.m.head.MulTo(w.logits, headChunk, act, r0, r1)
+	for i := range p.n {
+		row := w.logits[i*headChunk : i*headChunk+r1-r0]
+		at := kernels.ArgMax(row)
+		part := part{best: row[at], bestID: decode.Token(r0 + at)}
+		if p.logits != nil {
+			copy(p.logits[i*cfg.Vocab+r0:], row)
 		}
+		if p.k > 0 {
+			w.found[i] = keep(w.found[i], p.k, row, r0, part.best)
+			part.sum = kernels.ExpSum(row, part.best)
+		}
+		c.parts[i*c.chunks()+unit] = part
 	}
 }
 
@@ -122,9 +142,7 @@ func insert(list []decode.Candidate, k int, x decode.Candidate) []decode.Candida
 // merge returns the arg-max of row i and, with k > 0, fills top from what the
 // workers found.
 func (c *Context) merge(i, k int, top []decode.Candidate) decode.Token {
-	cfg := &c.m.config
-	chunks := (cfg.Vocab + headChunk - 1) / headChunk
-	parts := c.parts[i*chunks : (i+1)*chunks]
+	parts := c.parts[i*c.chunks() : (i+1)*c.chunks()]
 	best := parts[0]
 	for _, p := range parts[1:] {
 		if p.best > best.best {

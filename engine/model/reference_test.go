@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/coordbench/coordbench/engine/decode"
+	"github.com/coordbench/coordbench/engine/demo"
 	"github.com/coordbench/coordbench/engine/gguf"
 	"github.com/coordbench/coordbench/engine/kvcache"
 	"github.com/coordbench/coordbench/engine/quant"
@@ -107,32 +108,39 @@ func dequantized(t testing.TB, f *gguf.File) *gguf.File {
 
 // On trained weights as F32 with an f32 cache, each logit of a real prompt's
 // first positions is within 1e-3 of the plain loops, as the llama.cpp goldens
-// demand of the f32 file.
+// demand of the f32 file. The draft model has no goldens; this is its check.
 func TestDemoAgainstReference(t *testing.T) {
-	f := dequantized(t, demoFile(t))
-	ref, err := reference.Load(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := open(t, f, 2, ContextOptions{KV: kvcache.F32, Chunk: 128})
-	prompt := goldens(t)[0].Prompt[:100]
-	b, err := c.NewBatch(0, prompt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.RunBlock(Block{0, c.m.config.Layers}, b); err != nil {
-		t.Fatal(err)
-	}
-	s, err := c.Finish(b, decode.Want{Logits: true}, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	worst := 0.0
-	for i, want := range ref.Sequence(prompt) {
-		worst = max(worst, math.Abs(float64(s.Logits[i]-want)))
-	}
-	t.Logf("largest difference of %d logits: %.2g", len(s.Logits), worst)
-	if !(worst <= 1e-3) {
-		t.Errorf("a logit differs by %g; at most 1e-3 expected", worst)
+	for _, x := range []struct {
+		name string
+		data []byte
+	}{{demo.Name, demo.Model()}, {demo.DraftName, demo.Draft()}} {
+		t.Run(x.name, func(t *testing.T) {
+			f := dequantized(t, parse(t, x.name, x.data))
+			ref, err := reference.Load(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := open(t, f, 2, ContextOptions{KV: kvcache.F32, Chunk: 128})
+			prompt := goldens(t)[0].Prompt[:100]
+			b, err := c.NewBatch(0, prompt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.RunBlock(Block{0, c.m.config.Layers}, b); err != nil {
+				t.Fatal(err)
+			}
+			s, err := c.Finish(b, decode.Want{Logits: true}, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			worst := 0.0
+			for i, want := range ref.Sequence(prompt) {
+				worst = max(worst, math.Abs(float64(s.Logits[i]-want)))
+			}
+			t.Logf("largest difference of %d logits: %.2g", len(s.Logits), worst)
+			if !(worst <= 1e-3) {
+				t.Errorf("a logit differs by %g; at most 1e-3 expected", worst)
+			}
+		})
 	}
 }

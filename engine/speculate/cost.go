@@ -103,7 +103,7 @@ func MeasureCost(ctx context.Context, target decode.Target, widths []int, runs i
 	if runs < 1 || before < 1 {
 		return nil, fmt.Errorf("measuring verification: %d runs of up to %d rows in a context of %d", runs, widths[len(widths)-1], info.Context)
 	}
-	now := func() time.Duration { return 0 }
+	var now func() time.Duration
 	if clocked, ok := target.(decode.Clocked); ok {
 		now = clocked.Now
 	} else {
