@@ -43,21 +43,35 @@ func (m *Matrix) mul(y []float32, ldy, base int, a *Activations, r0, r1 int) {
 		rows := min(panelRows, r1-r)
 		for i := 0; i < a.n; i += tileRows {
 			n := min(tileRows, a.n-i)
+			// One tile waits for memory, several for arithmetic: then the last fetches the
+			// next panel while it computes, and the first finds it in the cache.
+			ahead := streamAhead
+			if a.n > tileRows {
+				ahead = 0
+				if i+tileRows >= a.n {
+					ahead = m.stride
+				} else if i == 0 && r == r0 {
+					ahead = streamAhead
+				}
+			}
 			out := y[i*ldy+r-base:]
 			k := m.kernelRows(n)
 			if rows == panelRows && k == n {
-				m.panel(&out[0], ldy, panel, a, i, n)
+				m.panel(&out[0], ldy, panel, a, i, n, ahead)
 				continue
 			}
 			// A kernel writes 16 outputs for each row, and there may not be one for n.
 			var full [tileRows * panelRows]float32
-			m.panel(&full[0], panelRows, panel, a, i, k)
+			m.panel(&full[0], panelRows, panel, a, i, k, ahead)
 			for k := range n {
 				copy(out[k*ldy:][:rows], full[k*panelRows:])
 			}
 		}
 	}
 }
+
+// streamAhead is how many bytes of weights are fetched before they are needed.
+const streamAhead = 4096
 
 // kernelRows is the least number of activation rows, at least n ≤ 8, that a kernel
 // takes: any for most on AVX-512, otherwise a power of two.
@@ -74,7 +88,7 @@ func (m *Matrix) kernelRows(n int) int {
 }
 
 // panel computes the outputs of one panel for n = kernelRows(n) activation rows from i on.
-func (m *Matrix) panel(y *float32, ldy int, panel []byte, a *Activations, i, n int) {
+func (m *Matrix) panel(y *float32, ldy int, panel []byte, a *Activations, i, n, ahead int) {
 	w := &panel[0]
 	var x *byte
 	count := m.cols
@@ -86,9 +100,9 @@ func (m *Matrix) panel(y *float32, ldy int, panel []byte, a *Activations, i, n i
 	}
 	switch {
 	case useAVX512:
-		m.panelAVX512(y, 4*ldy, w, x, count, n)
+		m.panelAVX512(y, 4*ldy, w, x, count, n, ahead)
 	case useAVX2:
-		m.panelAVX2(y, 4*ldy, w, x, count, n)
+		m.panelAVX2(y, 4*ldy, w, x, count, n, ahead)
 	case useNEON && m.panelNEON(y, 4*ldy, w, x, count, n):
 	default:
 		m.panelGeneric(y, ldy, panel, x, count, n)

@@ -5,160 +5,160 @@
 package kernels
 
 //go:noescape
-func q8x1AVX512(y *float32, ldy int, w, x *byte, n int)
+func q8x1AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q4x1AVX512(y *float32, ldy int, w, x *byte, n int)
+func q4x1AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f32x1AVX512(y *float32, ldy int, w, x *byte, n int)
+func f32x1AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f16x1AVX512(y *float32, ldy int, w, x *byte, n int)
+func f16x1AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func bf16x1AVX512(y *float32, ldy int, w, x *byte, n int)
+func bf16x1AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q8x2AVX512(y *float32, ldy int, w, x *byte, n int)
+func q8x2AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q4x2AVX512(y *float32, ldy int, w, x *byte, n int)
+func q4x2AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f32x2AVX512(y *float32, ldy int, w, x *byte, n int)
+func f32x2AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f16x2AVX512(y *float32, ldy int, w, x *byte, n int)
+func f16x2AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func bf16x2AVX512(y *float32, ldy int, w, x *byte, n int)
+func bf16x2AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q8x3AVX512(y *float32, ldy int, w, x *byte, n int)
+func q8x3AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q4x3AVX512(y *float32, ldy int, w, x *byte, n int)
+func q4x3AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f32x3AVX512(y *float32, ldy int, w, x *byte, n int)
+func f32x3AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f16x3AVX512(y *float32, ldy int, w, x *byte, n int)
+func f16x3AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func bf16x3AVX512(y *float32, ldy int, w, x *byte, n int)
+func bf16x3AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q8x4AVX512(y *float32, ldy int, w, x *byte, n int)
+func q8x4AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q4x4AVX512(y *float32, ldy int, w, x *byte, n int)
+func q4x4AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f32x4AVX512(y *float32, ldy int, w, x *byte, n int)
+func f32x4AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f16x4AVX512(y *float32, ldy int, w, x *byte, n int)
+func f16x4AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func bf16x4AVX512(y *float32, ldy int, w, x *byte, n int)
+func bf16x4AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q8x5AVX512(y *float32, ldy int, w, x *byte, n int)
+func q8x5AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q4x5AVX512(y *float32, ldy int, w, x *byte, n int)
+func q4x5AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f32x5AVX512(y *float32, ldy int, w, x *byte, n int)
+func f32x5AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f16x5AVX512(y *float32, ldy int, w, x *byte, n int)
+func f16x5AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func bf16x5AVX512(y *float32, ldy int, w, x *byte, n int)
+func bf16x5AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q8x6AVX512(y *float32, ldy int, w, x *byte, n int)
+func q8x6AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q4x6AVX512(y *float32, ldy int, w, x *byte, n int)
+func q4x6AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f32x6AVX512(y *float32, ldy int, w, x *byte, n int)
+func f32x6AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f16x6AVX512(y *float32, ldy int, w, x *byte, n int)
+func f16x6AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func bf16x6AVX512(y *float32, ldy int, w, x *byte, n int)
+func bf16x6AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q8x7AVX512(y *float32, ldy int, w, x *byte, n int)
+func q8x7AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q4x7AVX512(y *float32, ldy int, w, x *byte, n int)
+func q4x7AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f32x7AVX512(y *float32, ldy int, w, x *byte, n int)
+func f32x7AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f16x7AVX512(y *float32, ldy int, w, x *byte, n int)
+func f16x7AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func bf16x7AVX512(y *float32, ldy int, w, x *byte, n int)
+func bf16x7AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q8x8AVX512(y *float32, ldy int, w, x *byte, n int)
+func q8x8AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q4x8AVX512(y *float32, ldy int, w, x *byte, n int)
+func q4x8AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f32x8AVX512(y *float32, ldy int, w, x *byte, n int)
+func f32x8AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f16x8AVX512(y *float32, ldy int, w, x *byte, n int)
+func f16x8AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func bf16x8AVX512(y *float32, ldy int, w, x *byte, n int)
+func bf16x8AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q8x1AVX2(y *float32, ldy int, w, x *byte, n int)
+func q8x1AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q4x1AVX2(y *float32, ldy int, w, x *byte, n int)
+func q4x1AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q8x2AVX2(y *float32, ldy int, w, x *byte, n int)
+func q8x2AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func q4x2AVX2(y *float32, ldy int, w, x *byte, n int)
+func q4x2AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f32x1AVX2(y *float32, ldy int, w, x *byte, n int)
+func f32x1AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f16x1AVX2(y *float32, ldy int, w, x *byte, n int)
+func f16x1AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func bf16x1AVX2(y *float32, ldy int, w, x *byte, n int)
+func bf16x1AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f32x2AVX2(y *float32, ldy int, w, x *byte, n int)
+func f32x2AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f16x2AVX2(y *float32, ldy int, w, x *byte, n int)
+func f16x2AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func bf16x2AVX2(y *float32, ldy int, w, x *byte, n int)
+func bf16x2AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f32x4AVX2(y *float32, ldy int, w, x *byte, n int)
+func f32x4AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func f16x4AVX2(y *float32, ldy int, w, x *byte, n int)
+func f16x4AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
 
 //go:noescape
-func bf16x4AVX2(y *float32, ldy int, w, x *byte, n int)
+func bf16x4AVX2(y *float32, ldy int, w, x *byte, n, ahead int)

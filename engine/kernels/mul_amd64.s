@@ -4,13 +4,14 @@
 
 #include "textflag.h"
 
-// func q8x1AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q8x1AVX512(SB), NOSPLIT, $0-40
+// func q8x1AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q8x1AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVQ CX, R8
 	IMULQ $512, R8
 	ADDQ SI, R8
@@ -18,14 +19,14 @@ TEXT ·q8x1AVX512(SB), NOSPLIT, $0-40
 loop:
 	VPBROADCASTD 288(BX), Z0
 	VPXORQ Z4, Z4, Z4
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
-	PREFETCHT0 4352(SI)
-	PREFETCHT0 4416(SI)
-	PREFETCHT0 4480(SI)
-	PREFETCHT0 4544(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
+	PREFETCHT0 256(SI)(R9*1)
+	PREFETCHT0 320(SI)(R9*1)
+	PREFETCHT0 384(SI)(R9*1)
+	PREFETCHT0 448(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPDPBUSD.BCST 0(BX), Z16, Z0
 	VMOVDQU64 64(SI), Z16
@@ -56,13 +57,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q4x1AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q4x1AVX512(SB), NOSPLIT, $0-40
+// func q4x1AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q4x1AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVL $0x0f0f0f0f, AX
 	VPBROADCASTD AX, Z31
 	MOVQ CX, R8
@@ -72,10 +74,10 @@ TEXT ·q4x1AVX512(SB), NOSPLIT, $0-40
 loop:
 	VPBROADCASTD 320(BX), Z0
 	VPXORQ Z4, Z4, Z4
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPSRLW $4, Z16, Z17
 	VPANDD Z31, Z16, Z16
@@ -114,16 +116,17 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f32x1AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f32x1AVX512(SB), NOSPLIT, $0-40
+// func f32x1AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f32x1AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VMOVUPS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	ADDQ $64, SI
@@ -134,16 +137,17 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f16x1AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f16x1AVX512(SB), NOSPLIT, $0-40
+// func f16x1AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f16x1AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VCVTPH2PS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	ADDQ $32, SI
@@ -154,16 +158,17 @@ loop:
 	VZEROUPPER
 	RET
 
-// func bf16x1AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·bf16x1AVX512(SB), NOSPLIT, $0-40
+// func bf16x1AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·bf16x1AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VPMOVZXWD (SI), Z16
 	VPSLLD $16, Z16, Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
@@ -175,13 +180,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q8x2AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q8x2AVX512(SB), NOSPLIT, $0-40
+// func q8x2AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q8x2AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVQ CX, R8
 	IMULQ $512, R8
 	ADDQ SI, R8
@@ -192,14 +198,14 @@ loop:
 	VPXORQ Z4, Z4, Z4
 	VPBROADCASTD 292(BX), Z1
 	VPXORQ Z5, Z5, Z5
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
-	PREFETCHT0 4352(SI)
-	PREFETCHT0 4416(SI)
-	PREFETCHT0 4480(SI)
-	PREFETCHT0 4544(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
+	PREFETCHT0 256(SI)(R9*1)
+	PREFETCHT0 320(SI)(R9*1)
+	PREFETCHT0 384(SI)(R9*1)
+	PREFETCHT0 448(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPDPBUSD.BCST 0(BX), Z16, Z0
 	VPDPBUSD.BCST 4(BX), Z16, Z1
@@ -244,13 +250,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q4x2AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q4x2AVX512(SB), NOSPLIT, $0-40
+// func q4x2AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q4x2AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVL $0x0f0f0f0f, AX
 	VPBROADCASTD AX, Z31
 	MOVQ CX, R8
@@ -263,10 +270,10 @@ loop:
 	VPXORQ Z4, Z4, Z4
 	VPBROADCASTD 324(BX), Z1
 	VPXORQ Z5, Z5, Z5
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPSRLW $4, Z16, Z17
 	VPANDD Z31, Z16, Z16
@@ -319,17 +326,18 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f32x2AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f32x2AVX512(SB), NOSPLIT, $0-40
+// func f32x2AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f32x2AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VMOVUPS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -343,17 +351,18 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f16x2AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f16x2AVX512(SB), NOSPLIT, $0-40
+// func f16x2AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f16x2AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VCVTPH2PS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -367,17 +376,18 @@ loop:
 	VZEROUPPER
 	RET
 
-// func bf16x2AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·bf16x2AVX512(SB), NOSPLIT, $0-40
+// func bf16x2AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·bf16x2AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VPMOVZXWD (SI), Z16
 	VPSLLD $16, Z16, Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
@@ -392,13 +402,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q8x3AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q8x3AVX512(SB), NOSPLIT, $0-40
+// func q8x3AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q8x3AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVQ CX, R8
 	IMULQ $512, R8
 	ADDQ SI, R8
@@ -412,14 +423,14 @@ loop:
 	VPXORQ Z5, Z5, Z5
 	VPBROADCASTD 296(BX), Z2
 	VPXORQ Z6, Z6, Z6
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
-	PREFETCHT0 4352(SI)
-	PREFETCHT0 4416(SI)
-	PREFETCHT0 4480(SI)
-	PREFETCHT0 4544(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
+	PREFETCHT0 256(SI)(R9*1)
+	PREFETCHT0 320(SI)(R9*1)
+	PREFETCHT0 384(SI)(R9*1)
+	PREFETCHT0 448(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPDPBUSD.BCST 0(BX), Z16, Z0
 	VPDPBUSD.BCST 4(BX), Z16, Z1
@@ -478,13 +489,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q4x3AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q4x3AVX512(SB), NOSPLIT, $0-40
+// func q4x3AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q4x3AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVL $0x0f0f0f0f, AX
 	VPBROADCASTD AX, Z31
 	MOVQ CX, R8
@@ -500,10 +512,10 @@ loop:
 	VPXORQ Z5, Z5, Z5
 	VPBROADCASTD 328(BX), Z2
 	VPXORQ Z6, Z6, Z6
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPSRLW $4, Z16, Z17
 	VPANDD Z31, Z16, Z16
@@ -570,18 +582,19 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f32x3AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f32x3AVX512(SB), NOSPLIT, $0-40
+// func f32x3AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f32x3AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VMOVUPS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -598,18 +611,19 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f16x3AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f16x3AVX512(SB), NOSPLIT, $0-40
+// func f16x3AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f16x3AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VCVTPH2PS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -626,18 +640,19 @@ loop:
 	VZEROUPPER
 	RET
 
-// func bf16x3AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·bf16x3AVX512(SB), NOSPLIT, $0-40
+// func bf16x3AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·bf16x3AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VPMOVZXWD (SI), Z16
 	VPSLLD $16, Z16, Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
@@ -655,13 +670,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q8x4AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q8x4AVX512(SB), NOSPLIT, $0-40
+// func q8x4AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q8x4AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVQ CX, R8
 	IMULQ $512, R8
 	ADDQ SI, R8
@@ -678,14 +694,14 @@ loop:
 	VPXORQ Z6, Z6, Z6
 	VPBROADCASTD 300(BX), Z3
 	VPXORQ Z7, Z7, Z7
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
-	PREFETCHT0 4352(SI)
-	PREFETCHT0 4416(SI)
-	PREFETCHT0 4480(SI)
-	PREFETCHT0 4544(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
+	PREFETCHT0 256(SI)(R9*1)
+	PREFETCHT0 320(SI)(R9*1)
+	PREFETCHT0 384(SI)(R9*1)
+	PREFETCHT0 448(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPDPBUSD.BCST 0(BX), Z16, Z0
 	VPDPBUSD.BCST 4(BX), Z16, Z1
@@ -758,13 +774,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q4x4AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q4x4AVX512(SB), NOSPLIT, $0-40
+// func q4x4AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q4x4AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVL $0x0f0f0f0f, AX
 	VPBROADCASTD AX, Z31
 	MOVQ CX, R8
@@ -783,10 +800,10 @@ loop:
 	VPXORQ Z6, Z6, Z6
 	VPBROADCASTD 332(BX), Z3
 	VPXORQ Z7, Z7, Z7
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPSRLW $4, Z16, Z17
 	VPANDD Z31, Z16, Z16
@@ -867,19 +884,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f32x4AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f32x4AVX512(SB), NOSPLIT, $0-40
+// func f32x4AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f32x4AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VMOVUPS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -899,19 +917,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f16x4AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f16x4AVX512(SB), NOSPLIT, $0-40
+// func f16x4AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f16x4AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VCVTPH2PS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -931,19 +950,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func bf16x4AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·bf16x4AVX512(SB), NOSPLIT, $0-40
+// func bf16x4AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·bf16x4AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VPMOVZXWD (SI), Z16
 	VPSLLD $16, Z16, Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
@@ -964,13 +984,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q8x5AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q8x5AVX512(SB), NOSPLIT, $0-40
+// func q8x5AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q8x5AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVQ CX, R8
 	IMULQ $512, R8
 	ADDQ SI, R8
@@ -985,14 +1006,14 @@ loop:
 	VPBROADCASTD 296(BX), Z2
 	VPBROADCASTD 300(BX), Z3
 	VPBROADCASTD 304(BX), Z4
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
-	PREFETCHT0 4352(SI)
-	PREFETCHT0 4416(SI)
-	PREFETCHT0 4480(SI)
-	PREFETCHT0 4544(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
+	PREFETCHT0 256(SI)(R9*1)
+	PREFETCHT0 320(SI)(R9*1)
+	PREFETCHT0 384(SI)(R9*1)
+	PREFETCHT0 448(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPDPBUSD.BCST 0(BX), Z16, Z0
 	VPDPBUSD.BCST 4(BX), Z16, Z1
@@ -1074,13 +1095,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q4x5AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q4x5AVX512(SB), NOSPLIT, $0-40
+// func q4x5AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q4x5AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVL $0x0f0f0f0f, AX
 	VPBROADCASTD AX, Z31
 	MOVQ CX, R8
@@ -1097,10 +1119,10 @@ loop:
 	VPBROADCASTD 328(BX), Z2
 	VPBROADCASTD 332(BX), Z3
 	VPBROADCASTD 336(BX), Z4
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPSRLW $4, Z16, Z17
 	VPANDD Z31, Z16, Z16
@@ -1190,20 +1212,21 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f32x5AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f32x5AVX512(SB), NOSPLIT, $0-40
+// func f32x5AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f32x5AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VMOVUPS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -1226,20 +1249,21 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f16x5AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f16x5AVX512(SB), NOSPLIT, $0-40
+// func f16x5AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f16x5AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VCVTPH2PS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -1262,20 +1286,21 @@ loop:
 	VZEROUPPER
 	RET
 
-// func bf16x5AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·bf16x5AVX512(SB), NOSPLIT, $0-40
+// func bf16x5AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·bf16x5AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VPMOVZXWD (SI), Z16
 	VPSLLD $16, Z16, Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
@@ -1299,13 +1324,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q8x6AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q8x6AVX512(SB), NOSPLIT, $0-40
+// func q8x6AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q8x6AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVQ CX, R8
 	IMULQ $512, R8
 	ADDQ SI, R8
@@ -1322,14 +1348,14 @@ loop:
 	VPBROADCASTD 300(BX), Z3
 	VPBROADCASTD 304(BX), Z4
 	VPBROADCASTD 308(BX), Z5
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
-	PREFETCHT0 4352(SI)
-	PREFETCHT0 4416(SI)
-	PREFETCHT0 4480(SI)
-	PREFETCHT0 4544(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
+	PREFETCHT0 256(SI)(R9*1)
+	PREFETCHT0 320(SI)(R9*1)
+	PREFETCHT0 384(SI)(R9*1)
+	PREFETCHT0 448(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPDPBUSD.BCST 0(BX), Z16, Z0
 	VPDPBUSD.BCST 4(BX), Z16, Z1
@@ -1424,13 +1450,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q4x6AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q4x6AVX512(SB), NOSPLIT, $0-40
+// func q4x6AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q4x6AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVL $0x0f0f0f0f, AX
 	VPBROADCASTD AX, Z31
 	MOVQ CX, R8
@@ -1449,10 +1476,10 @@ loop:
 	VPBROADCASTD 332(BX), Z3
 	VPBROADCASTD 336(BX), Z4
 	VPBROADCASTD 340(BX), Z5
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPSRLW $4, Z16, Z17
 	VPANDD Z31, Z16, Z16
@@ -1555,13 +1582,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f32x6AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f32x6AVX512(SB), NOSPLIT, $0-40
+// func f32x6AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f32x6AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
@@ -1569,7 +1597,7 @@ TEXT ·f32x6AVX512(SB), NOSPLIT, $0-40
 	VXORPS Z12, Z12, Z12
 	VXORPS Z13, Z13, Z13
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VMOVUPS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -1595,13 +1623,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f16x6AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f16x6AVX512(SB), NOSPLIT, $0-40
+// func f16x6AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f16x6AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
@@ -1609,7 +1638,7 @@ TEXT ·f16x6AVX512(SB), NOSPLIT, $0-40
 	VXORPS Z12, Z12, Z12
 	VXORPS Z13, Z13, Z13
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VCVTPH2PS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -1635,13 +1664,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func bf16x6AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·bf16x6AVX512(SB), NOSPLIT, $0-40
+// func bf16x6AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·bf16x6AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
@@ -1649,7 +1679,7 @@ TEXT ·bf16x6AVX512(SB), NOSPLIT, $0-40
 	VXORPS Z12, Z12, Z12
 	VXORPS Z13, Z13, Z13
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VPMOVZXWD (SI), Z16
 	VPSLLD $16, Z16, Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
@@ -1676,13 +1706,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q8x7AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q8x7AVX512(SB), NOSPLIT, $0-40
+// func q8x7AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q8x7AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVQ CX, R8
 	IMULQ $512, R8
 	ADDQ SI, R8
@@ -1701,14 +1732,14 @@ loop:
 	VPBROADCASTD 304(BX), Z4
 	VPBROADCASTD 308(BX), Z5
 	VPBROADCASTD 312(BX), Z6
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
-	PREFETCHT0 4352(SI)
-	PREFETCHT0 4416(SI)
-	PREFETCHT0 4480(SI)
-	PREFETCHT0 4544(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
+	PREFETCHT0 256(SI)(R9*1)
+	PREFETCHT0 320(SI)(R9*1)
+	PREFETCHT0 384(SI)(R9*1)
+	PREFETCHT0 448(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPDPBUSD.BCST 0(BX), Z16, Z0
 	VPDPBUSD.BCST 4(BX), Z16, Z1
@@ -1816,13 +1847,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q4x7AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q4x7AVX512(SB), NOSPLIT, $0-40
+// func q4x7AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q4x7AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVL $0x0f0f0f0f, AX
 	VPBROADCASTD AX, Z31
 	MOVQ CX, R8
@@ -1843,10 +1875,10 @@ loop:
 	VPBROADCASTD 336(BX), Z4
 	VPBROADCASTD 340(BX), Z5
 	VPBROADCASTD 344(BX), Z6
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPSRLW $4, Z16, Z17
 	VPANDD Z31, Z16, Z16
@@ -1962,13 +1994,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f32x7AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f32x7AVX512(SB), NOSPLIT, $0-40
+// func f32x7AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f32x7AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
@@ -1977,7 +2010,7 @@ TEXT ·f32x7AVX512(SB), NOSPLIT, $0-40
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VMOVUPS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -2006,13 +2039,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f16x7AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f16x7AVX512(SB), NOSPLIT, $0-40
+// func f16x7AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f16x7AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
@@ -2021,7 +2055,7 @@ TEXT ·f16x7AVX512(SB), NOSPLIT, $0-40
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VCVTPH2PS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -2050,13 +2084,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func bf16x7AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·bf16x7AVX512(SB), NOSPLIT, $0-40
+// func bf16x7AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·bf16x7AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
@@ -2065,7 +2100,7 @@ TEXT ·bf16x7AVX512(SB), NOSPLIT, $0-40
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VPMOVZXWD (SI), Z16
 	VPSLLD $16, Z16, Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
@@ -2095,13 +2130,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q8x8AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q8x8AVX512(SB), NOSPLIT, $0-40
+// func q8x8AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q8x8AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVQ CX, R8
 	IMULQ $512, R8
 	ADDQ SI, R8
@@ -2122,14 +2158,14 @@ loop:
 	VPBROADCASTD 308(BX), Z5
 	VPBROADCASTD 312(BX), Z6
 	VPBROADCASTD 316(BX), Z7
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
-	PREFETCHT0 4352(SI)
-	PREFETCHT0 4416(SI)
-	PREFETCHT0 4480(SI)
-	PREFETCHT0 4544(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
+	PREFETCHT0 256(SI)(R9*1)
+	PREFETCHT0 320(SI)(R9*1)
+	PREFETCHT0 384(SI)(R9*1)
+	PREFETCHT0 448(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPDPBUSD.BCST 0(BX), Z16, Z0
 	VPDPBUSD.BCST 4(BX), Z16, Z1
@@ -2250,13 +2286,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q4x8AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q4x8AVX512(SB), NOSPLIT, $0-40
+// func q4x8AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q4x8AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVL $0x0f0f0f0f, AX
 	VPBROADCASTD AX, Z31
 	MOVQ CX, R8
@@ -2279,10 +2316,10 @@ loop:
 	VPBROADCASTD 340(BX), Z5
 	VPBROADCASTD 344(BX), Z6
 	VPBROADCASTD 348(BX), Z7
-	PREFETCHT0 4096(SI)
-	PREFETCHT0 4160(SI)
-	PREFETCHT0 4224(SI)
-	PREFETCHT0 4288(SI)
+	PREFETCHT0 0(SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 192(SI)(R9*1)
 	VMOVDQU64 0(SI), Z16
 	VPSRLW $4, Z16, Z17
 	VPANDD Z31, Z16, Z16
@@ -2411,13 +2448,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f32x8AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f32x8AVX512(SB), NOSPLIT, $0-40
+// func f32x8AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f32x8AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
@@ -2427,7 +2465,7 @@ TEXT ·f32x8AVX512(SB), NOSPLIT, $0-40
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VMOVUPS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -2459,13 +2497,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f16x8AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f16x8AVX512(SB), NOSPLIT, $0-40
+// func f16x8AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f16x8AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
@@ -2475,7 +2514,7 @@ TEXT ·f16x8AVX512(SB), NOSPLIT, $0-40
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VCVTPH2PS (SI), Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
 	VFMADD231PS.BCST 4(BX), Z16, Z9
@@ -2507,13 +2546,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func bf16x8AVX512(y *float32, ldy int, w, x *byte, n int)
-TEXT ·bf16x8AVX512(SB), NOSPLIT, $0-40
+// func bf16x8AVX512(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·bf16x8AVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
@@ -2523,7 +2563,7 @@ TEXT ·bf16x8AVX512(SB), NOSPLIT, $0-40
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 loop:
-	PREFETCHT0 2048(SI)
+	PREFETCHT0 (SI)(R9*1)
 	VPMOVZXWD (SI), Z16
 	VPSLLD $16, Z16, Z16
 	VFMADD231PS.BCST 0(BX), Z16, Z8
@@ -2556,13 +2596,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q8x1AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q8x1AVX2(SB), NOSPLIT, $0-40
+// func q8x1AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q8x1AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVQ CX, R8
 	IMULQ $512, R8
 	ADDQ SI, R8
@@ -2713,13 +2754,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q4x1AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q4x1AVX2(SB), NOSPLIT, $0-40
+// func q4x1AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q4x1AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVQ CX, R8
 	IMULQ $256, R8
 	ADDQ SI, R8
@@ -2839,13 +2881,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q8x2AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q8x2AVX2(SB), NOSPLIT, $0-40
+// func q8x2AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q8x2AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVQ CX, R8
 	IMULQ $512, R8
 	ADDQ SI, R8
@@ -3101,13 +3144,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func q4x2AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·q4x2AVX2(SB), NOSPLIT, $0-40
+// func q4x2AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·q4x2AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	MOVQ CX, R8
 	IMULQ $256, R8
 	ADDQ SI, R8
@@ -3296,13 +3340,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f32x1AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f32x1AVX2(SB), NOSPLIT, $0-40
+// func f32x1AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f32x1AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 loop:
@@ -3320,13 +3365,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f16x1AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f16x1AVX2(SB), NOSPLIT, $0-40
+// func f16x1AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f16x1AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 loop:
@@ -3344,13 +3390,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func bf16x1AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·bf16x1AVX2(SB), NOSPLIT, $0-40
+// func bf16x1AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·bf16x1AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 loop:
@@ -3370,13 +3417,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f32x2AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f32x2AVX2(SB), NOSPLIT, $0-40
+// func f32x2AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f32x2AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
@@ -3402,13 +3450,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f16x2AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f16x2AVX2(SB), NOSPLIT, $0-40
+// func f16x2AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f16x2AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
@@ -3434,13 +3483,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func bf16x2AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·bf16x2AVX2(SB), NOSPLIT, $0-40
+// func bf16x2AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·bf16x2AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
@@ -3468,13 +3518,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f32x4AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f32x4AVX2(SB), NOSPLIT, $0-40
+// func f32x4AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f32x4AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
@@ -3516,13 +3567,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f16x4AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·f16x4AVX2(SB), NOSPLIT, $0-40
+// func f16x4AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·f16x4AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
@@ -3564,13 +3616,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func bf16x4AVX2(y *float32, ldy int, w, x *byte, n int)
-TEXT ·bf16x4AVX2(SB), NOSPLIT, $0-40
+// func bf16x4AVX2(y *float32, ldy int, w, x *byte, n, ahead int)
+TEXT ·bf16x4AVX2(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), DI
 	MOVQ ldy+8(FP), DX
 	MOVQ w+16(FP), SI
 	MOVQ x+24(FP), BX
 	MOVQ n+32(FP), CX
+	MOVQ ahead+40(FP), R9
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6

@@ -2,8 +2,8 @@
 
 package kernels
 
-func (m *Matrix) panelAVX512(*float32, int, *byte, *byte, int, int) { unreachable() }
+func (m *Matrix) panelAVX512(*float32, int, *byte, *byte, int, int, int) { unreachable() }
 
-func (m *Matrix) panelAVX2(*float32, int, *byte, *byte, int, int) { unreachable() }
+func (m *Matrix) panelAVX2(*float32, int, *byte, *byte, int, int, int) { unreachable() }
 
 func quantizeRowAVX512(*byte, *float32, int) { unreachable() }

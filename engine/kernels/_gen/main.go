@@ -19,16 +19,18 @@ var s, g bytes.Buffer
 func p(format string, args ...any) { fmt.Fprintf(&s, format+"\n", args...) }
 
 // head opens a kernel. Arguments: y, first of the outputs; ldy, bytes from one
-// row's outputs to the next's; w, a panel; x, a tile; n, blocks or columns.
+// row's outputs to the next's; w, a panel; x, a tile; n, blocks or columns; ahead,
+// how far behind what is read now the memory should be fetched.
 func head(name string) {
-	fmt.Fprintf(&g, "//go:noescape\nfunc %s(y *float32, ldy int, w, x *byte, n int)\n\n", name)
-	p("\n// func %s(y *float32, ldy int, w, x *byte, n int)", name)
-	p("TEXT ·%s(SB), NOSPLIT, $0-40", name)
+	fmt.Fprintf(&g, "//go:noescape\nfunc %s(y *float32, ldy int, w, x *byte, n, ahead int)\n\n", name)
+	p("\n// func %s(y *float32, ldy int, w, x *byte, n, ahead int)", name)
+	p("TEXT ·%s(SB), NOSPLIT, $0-48", name)
 	p("\tMOVQ y+0(FP), DI")
 	p("\tMOVQ ldy+8(FP), DX")
 	p("\tMOVQ w+16(FP), SI")
 	p("\tMOVQ x+24(FP), BX")
 	p("\tMOVQ n+32(FP), CX")
+	p("\tMOVQ ahead+40(FP), R9")
 }
 
 // scales sets R8 to the panel's scales, which follow n blocks of this many bytes.
@@ -63,7 +65,7 @@ func block512(name string, rows int, nibbles bool) {
 		}
 	}
 	for off := 0; off < bytes; off += 64 {
-		p("\tPREFETCHT0 %d(SI)", 4096+off)
+		p("\tPREFETCHT0 %d(SI)(R9*1)", off)
 	}
 	acc := func(i, group int) int {
 		if chains == 2 && group%2 == 1 {
@@ -120,7 +122,7 @@ func float512(name, load string, size, rows int) {
 		p("\tVXORPS Z%d, Z%d, Z%d", 8+i, 8+i, 8+i)
 	}
 	p("loop:")
-	p("\tPREFETCHT0 2048(SI)")
+	p("\tPREFETCHT0 (SI)(R9*1)")
 	p("\t"+load, "(SI)", "Z16")
 	if name == "bf16" {
 		p("\tVPSLLD $16, Z16, Z16")
