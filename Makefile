@@ -2,7 +2,7 @@
 # make test   install what the tests need and run all of them
 # make test-arm64   the kernels' tests on three emulated arm64 CPUs
 # make bench  run the benchmarks
-# make lint   gofmt, vet, staticcheck
+# make lint   gofmt, vet, staticcheck, generated files
 
 GO      ?= go
 BIN     := bin
@@ -26,6 +26,9 @@ lint:
 	$(GO) vet ./...
 	GOARCH=arm64 $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	@sum() { cat engine/kernels/*_amd64.* engine/kernels/*_arm64.* | cksum; }; \
+		before=$$(sum); (cd engine/kernels && $(GO) run _gen/main.go); \
+		[ "$$before" = "$$(sum)" ] || { echo "engine/kernels: generated files were out of date; they are new now"; exit 1; }
 
 # The real llama.cpp, for the tests that compare with it.
 LLAMACPP := $(CURDIR)/$(BIN)/llamacpp

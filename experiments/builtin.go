@@ -8,7 +8,7 @@ import (
 
 // builtin holds the experiments that are part of the program.
 //
-//go:embed quickstart.yaml
+//go:embed quickstart.yaml identity.yaml
 var builtin embed.FS
 
 // Builtin returns the text of an experiment that is part of the program, by its

@@ -15,7 +15,7 @@ import (
 )
 
 var testCatalog = Catalog{
-	Systems:   []string{"ar", "pld", "sam", "sam-fill", "speculative", "coordgen"},
+	Systems:   []string{"ar", "pld", "sam", "sam-fill", "speculative", "coordgen", "ngram-simple", "ngram-map-k", "ngram-mod", "ngram-cache"},
 	Workloads: []string{"summary", "rag", "ui", "tweet"},
 	Models:    []string{"coordlm-6m", "coordlm-draft-1m"},
 	CheckOptions: func(system string, options map[string]string) error {
@@ -191,7 +191,7 @@ func TestSet(t *testing.T) {
 		"workloads.5.prompts=4":     `--set workloads.5.prompts=4: workloads: no entry "5" (0 to 2, 2 appends)`,
 		"workloads.0.prompt=4":      `--set workloads.0.prompt=4: workloads.0: unknown key "prompt" (did you mean "prompts"?)`,
 		"workloads=[]":              `--set workloads=[]: workloads: is empty; want at least 1`,
-		"systems.0=nonsense":        `--set systems.0=nonsense: systems[0]: unknown system "nonsense" (known: ar, pld, sam, sam-fill, speculative, coordgen)`,
+		"systems.0=nonsense":        `--set systems.0=nonsense: systems[0]: unknown system "nonsense" (known: ar, pld, sam, sam-fill, speculative, coordgen, ngram-simple, ngram-map-k, ngram-mod, ngram-cache)`,
 		"kv=":                       `--set kv=: kv: unknown value "" (one of f16, f32)`,
 		"seed=[":                    `--set seed=[: the value is not YAML`,
 		"models.0=embedded:nothing": `--set models.0=embedded:nothing: models[0].file: unknown embedded model "nothing" (known: coordlm-6m, coordlm-draft-1m)`,

@@ -31,7 +31,8 @@ func newRunCommand(env *environment) *cobra.Command {
 	var opts runOptions
 	cmd := &cobra.Command{
 		Use: "run EXPERIMENT | run --resume FOLDER", Short: "Run an experiment and report it", Args: cobra.MaximumNArgs(1),
-		Long: `Run an experiment, a file or the name of one that is built in ("quickstart"),
+		Long: `Run an experiment, a file or the name of one that is built in ("quickstart" or
+"identity"),
 and print its report.
 
 Everything goes to a run folder, runs/NAME-TIME unless --out says otherwise: the
