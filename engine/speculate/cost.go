@@ -87,8 +87,9 @@ func (c Curve) validate() error {
 	return nil
 }
 
-// measuredContext is how many tokens stand before the trees that are timed.
-const measuredContext = 128
+// measuredContext is how many tokens stand before the trees that are timed: about
+// those of a summary or a passage answer. Attention makes rows dearer with each.
+const measuredContext = 448
 
 // MeasureCost times verifications of each number of rows behind a short context
 // and leaves target empty. Each point is the median of runs; the widths take
