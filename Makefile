@@ -35,6 +35,10 @@ LLAMACPP := $(CURDIR)/$(BIN)/llamacpp
 $(LLAMACPP)/libllama.so: | build
 	$(BIN)/coordbench llamacpp install $(LLAMACPP)
 
+# The demo models' other formats, where a developer has them: llama.cpp's recorded
+# outputs for the f32 file are checked, too.
+MODELS := $(abspath $(wildcard ../shared/models))
+
 # Without assembly first, where a generic kernel that is wrong shows; the race
 # detector where workers and processes meet. -count=1: a cached pass says nothing
 # about this machine. The run over everything comes last: its lines close the log.
@@ -42,7 +46,7 @@ test: lint build $(LLAMACPP)/libllama.so test-arm64
 	CGO_ENABLED=0 GOOS=android GOARCH=arm64 $(GO) build -o /dev/null ./cmd/coordbench-agent
 	$(GO) test -count=1 -tags purego ./engine/kernels ./engine/bench
 	$(GO) test -count=1 -race ./engine/kernels ./engine/kvcache ./engine/speculate ./experiments/... ./devices/...
-	COORDBENCH_LLAMACPP=$(LLAMACPP) COORDBENCH_REQUIRE_LLAMACPP=1 $(GO) test -count=1 ./...
+	COORDBENCH_MODELS=$(MODELS) COORDBENCH_LLAMACPP=$(LLAMACPP) COORDBENCH_REQUIRE_LLAMACPP=1 $(GO) test -count=1 ./...
 
 # Each CPU has to reach its best path; on one without an instruction a kernel that
 # is chosen wrongly dies of it.
