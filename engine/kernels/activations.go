@@ -93,6 +93,8 @@ func (a *Activations) SetRow(i int, x []float32) {
 		q := a.q[i/tileRows*a.qTile:][:a.qTile]
 		if useAVX512 {
 			quantizeRowAVX512(&q[i%tileRows*4], &x[0], len(x)/blockCols)
+		} else if useAVX2 {
+			quantizeRowAVX2(&q[i%tileRows*4], &x[0], len(x)/blockCols)
 		} else if useNEON {
 			quantizeRowNEON(&q[i%tileRows*4], &x[0], len(x)/blockCols)
 		} else {

@@ -11,6 +11,7 @@ import (
 // through Use.
 var (
 	useAVX512 bool // AVX-512 F, BW, VL, DQ and VNNI
+	useVNNI   bool // AVX-VNNI: VPDPBUSD for registers of 256 bits
 	useAVX2   bool // AVX2, FMA, F16C
 
 	useI8MM    bool // FEAT_I8MM
@@ -33,13 +34,14 @@ type path struct {
 
 func paths() []path {
 	return []path{
-		{"avx512-vnni", haveAVX512, func() { useAVX512, useAVX2 = true, true }},
-		{"avx2", haveAVX2, func() { useAVX512, useAVX2 = false, true }},
+		{"avx512-vnni", haveAVX512, func() { useAVX512, useVNNI, useAVX2 = true, false, true }},
+		{"avx-vnni", haveVNNI, func() { useAVX512, useVNNI, useAVX2 = false, true, true }},
+		{"avx2", haveAVX2, func() { useAVX512, useVNNI, useAVX2 = false, false, true }},
 		{"i8mm", haveI8MM, func() { useI8MM, useDotProd, useNEON = true, true, true }},
 		{"dotprod", haveDotProd, func() { useI8MM, useDotProd, useNEON = false, true, true }},
 		{"neon", haveNEON, func() { useI8MM, useDotProd, useNEON = false, false, true }},
 		{"generic", true, func() {
-			useAVX512, useAVX2 = false, false
+			useAVX512, useVNNI, useAVX2 = false, false, false
 			useI8MM, useDotProd, useNEON = false, false, false
 		}},
 	}
@@ -91,7 +93,7 @@ func Use(name string) error {
 // requirable maps the words of $COORDBENCH_REQUIRE to what must be in use.
 func requirable() map[string]bool {
 	return map[string]bool{
-		"vnni": useAVX512, "avx512-vnni": useAVX512, "avx2": useAVX2,
+		"vnni": useAVX512 || useVNNI, "avx512-vnni": useAVX512, "avx-vnni": useVNNI, "avx2": useAVX2,
 		"i8mm": useI8MM, "dotprod": useDotProd, "neon": useNEON,
 		"generic": current == "generic",
 	}

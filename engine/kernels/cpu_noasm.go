@@ -2,4 +2,4 @@
 
 package kernels
 
-const haveAVX2, haveAVX512 = false, false
+const haveAVX2, haveVNNI, haveAVX512 = false, false, false

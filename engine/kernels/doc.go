@@ -14,6 +14,7 @@
 //	operation          path         file                             CPU feature            tested under
 //	Mul Q8_0, Q4_0     avx512-vnni  mul_amd64.s (_gen)               AVX-512 F BW VL DQ     go test, on such a CPU
 //	                                                                 VNNI
+//	                   avx-vnni     vnni_amd64.s (_gen/vnni)         AVX-VNNI, avx2's       go test, on such a CPU
 //	                   avx2         mul_amd64.s (_gen)               AVX2 FMA F16C          go test, on such a CPU
 //	                   i8mm         mul_arm64.s (_gen/arm64)         FEAT_I8MM (SMMLA),     qemu -cpu max
 //	                                                                 FEAT_DotProd
@@ -26,23 +27,26 @@
 //	                   generic      mul.go                           none                   everywhere
 //	Mul Q4_K, Q5_K,    avx512-vnni  kquant_amd64.s (_gen/kquant)     AVX-512 F BW VL DQ     go test, on such a CPU
 //	Q6_K                                                             VNNI
+//	                   avx-vnni     vnni_amd64.s (_gen/vnni)         AVX-VNNI, avx2's       go test, on such a CPU
 //	                   avx2         kquant_amd64.s (_gen/kquant)     AVX2 FMA F16C          go test, on such a CPU
 //	                   others       kquant.go                        none                   everywhere
 //	SetRow (quantise)  avx512-vnni  rows_amd64.s                     AVX-512 F DQ           go test, on such a CPU
+//	                   avx2         rows_avx2_amd64.s                AVX2                   go test, on such a CPU
 //	                   arm64 paths  rows_arm64.s                     Armv8.0                qemu, all three
-//	                   others       activations.go                   none                   everywhere
+//	                   generic      activations.go                   none                   everywhere
 //	Scores, Mix        avx512-vnni  attend_amd64.s (_gen/attend)     AVX-512 F              go test, on such a CPU
 //	                   avx2         attend_amd64.s (_gen/attend)     AVX2 FMA F16C          go test, on such a CPU
 //	                   arm64 paths  attend_arm64.s (_gen/arm64)      Armv8.0 (FMLA, FCVTL)  qemu, all three
 //	                   generic      attend.go                        none                   everywhere
 //	RMSNorm, Add,      avx512-vnni  rows_amd64.s                     AVX-512 F              go test, on such a CPU
-//	Scale, SwiGLU,     arm64 paths  rows_arm64.s                     Armv8.0                qemu, all three
-//	F32ToF16, Max,     others       rows.go                          none                   everywhere
-//	ArgMax, ExpSum
+//	Scale, SwiGLU,     avx2         rows_avx2_amd64.s                AVX2 FMA F16C          go test, on such a CPU
+//	F32ToF16, Max,     arm64 paths  rows_arm64.s                     Armv8.0                qemu, all three
+//	ArgMax, ExpSum     generic      rows.go                          none                   everywhere
 //	RopeNeox, RopeNorm all          rows.go                          none                   everywhere
 //
-// An arm64 path includes those below it. Instructions that Go's assembler lacks are
-// words, each with its section of the architecture's manual, in neon_arm64.h. qemu
-// is what "make test-arm64" runs: qemu-aarch64-static of Debian's qemu-user-static,
-// where a kernel that a CPU cannot run ends in SIGILL.
+// avx-vnni takes from avx2 what it has no row for; an arm64 path includes those below
+// it. Instructions that Go's assembler lacks are words: those of arm64 in
+// neon_arm64.h, each with its section of the architecture's manual, those of AVX-VNNI
+// written by _gen/vnni. qemu is what "make test-arm64" runs: qemu-aarch64-static of
+// Debian's qemu-user-static, where a kernel that a CPU cannot run ends in SIGILL.
 package kernels

@@ -101,6 +101,8 @@ func (m *Matrix) panel(y *float32, ldy int, panel []byte, a *Activations, i, n, 
 	switch {
 	case useAVX512:
 		m.panelAVX512(y, 4*ldy, w, x, count, n, ahead)
+	case useVNNI && m.Form() == Quantized:
+		m.panelVNNI(y, 4*ldy, w, x, count, n, ahead)
 	case useAVX2:
 		m.panelAVX2(y, 4*ldy, w, x, count, n, ahead)
 	case useNEON && m.panelNEON(y, 4*ldy, w, x, count, n):

@@ -162,6 +162,7 @@ func (m *Matrix) panelAVX2(y *float32, ldy int, w, x *byte, count, n, ahead int)
 		if i += k; i < n {
 			// All of a row's numbers in a tile lie rowBytes further on than the row before's.
 			y, x = addBytes(y, k*ldy), addBytes(x, k*rowBytes)
+			ahead = 0 // this turn has fetched it all
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 func wide(n int) bool { return haveWide() && n >= 16 && n%16 == 0 }
 
 // haveWide reports whether the path in use has the row kernels.
-func haveWide() bool { return useAVX512 || useNEON }
+func haveWide() bool { return useAVX2 || useNEON }
 
 func same(what string, n, m int) {
 	if n != m {

@@ -38,8 +38,9 @@ block:
 	VMOVUPS 64(SI), Z3
 	VPANDD Z10, Z2, Z0
 	VPANDD Z10, Z3, Z1
-	VMAXPS Z1, Z0, Z0
-	REDUCE(VMAXPS, VMAXSS)
+	// Without its sign a number orders like an integer, and NaN above all others.
+	VPMAXSD Z1, Z0, Z0
+	REDUCE(VPMAXSD, VPMAXSD)
 	VMULSS X12, X0, X4
 	VMOVSS X4, 256(DI)
 	// inv = amax > 1e-30 ? 127/amax : 0
@@ -90,7 +91,7 @@ zero:
 	VZEROUPPER
 	RET
 
-// EXP(x, n, p): x becomes exp(x), for x from -104 to 0 and above to 88.
+// EXP(x, n, p): x becomes exp(x), for x from -104 to 0 and above to 104.
 // x = n·ln 2 + r, |r| ≤ ln 2 / 2; exp(r) by its Taylor polynomial of degree 6,
 // whose relative error is below 2e-7 there.
 #define EXP(x, n, p) \
@@ -122,13 +123,13 @@ zero:
 	BROADCAST($0x3f000000, Z27) \ // 1/2
 	BROADCAST($0x3f800000, Z28)   // 1
 
-// func expSumWide(x *float32, n int, max float32) float32
+// func expSumAVX512(x *float32, n int, top float32) float32
 //
-// x[j] = exp(x[j]-max); lane l of the sum adds x[l], x[l+16], …
-TEXT ·expSumWide(SB), NOSPLIT, $0-28
+// x[j] = exp(x[j]-top); lane l of the sum adds x[l], x[l+16], …
+TEXT ·expSumAVX512(SB), NOSPLIT, $0-28
 	MOVQ x+0(FP), SI
 	MOVQ n+8(FP), CX
-	VBROADCASTSS max+16(FP), Z10
+	VBROADCASTSS top+16(FP), Z10
 	EXPCONSTANTS
 	BROADCAST($0xc2d00000, Z11) // -104, below which exp is 0
 	VXORPS Z0, Z0, Z0
@@ -137,7 +138,7 @@ TEXT ·expSumWide(SB), NOSPLIT, $0-28
 loop:
 	VMOVUPS (SI), Z2
 	VSUBPS Z10, Z2, Z2
-	VMAXPS Z11, Z2, Z2
+	VMAXPS Z2, Z11, Z2 // a NaN stays
 	EXP(Z2, Z3, Z4)
 	VMOVUPS Z2, (SI)
 	VADDPS Z2, Z0, Z0
@@ -154,7 +155,7 @@ tail:
 	KMOVW AX, K1
 	VMOVUPS.Z (SI), K1, Z2
 	VSUBPS Z10, Z2, Z2
-	VMAXPS Z11, Z2, Z2
+	VMAXPS Z2, Z11, Z2 // a NaN stays
 	EXP(Z2, Z3, Z4)
 	VMOVUPS Z2, K1, (SI)
 	VADDPS Z2, Z0, K1, Z0
@@ -164,23 +165,23 @@ done:
 	VZEROUPPER
 	RET
 
-// func swiGLUWide(dst, gate, up *float32, n int)
+// func swiGLUAVX512(dst, gate, up *float32, n int)
 //
 // dst = gate/(1+exp(-gate))·up; n is a multiple of 16.
-TEXT ·swiGLUWide(SB), NOSPLIT, $0-32
+TEXT ·swiGLUAVX512(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ gate+8(FP), SI
 	MOVQ up+16(FP), BX
 	MOVQ n+24(FP), CX
 	EXPCONSTANTS
-	BROADCAST($0xc2ae0000, Z11) // -87
-	BROADCAST($0x42ae0000, Z12) // 87: exp(-x) stays finite
+	BROADCAST($0xc2d00000, Z11) // -104: exp(-x) is 0
+	BROADCAST($0x42d00000, Z12) // 104: exp(-x) is infinite
 loop:
 	VMOVUPS (SI), Z1
 	VXORPS Z2, Z2, Z2
 	VSUBPS Z1, Z2, Z2
-	VMAXPS Z11, Z2, Z2
-	VMINPS Z12, Z2, Z2
+	VMAXPS Z2, Z11, Z2
+	VMINPS Z2, Z12, Z2
 	EXP(Z2, Z3, Z4)
 	VADDPS Z28, Z2, Z2
 	VDIVPS Z2, Z1, Z1
@@ -194,10 +195,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func squaresWide(x *float32, n int) float32
+// func squaresAVX512(x *float32, n int) float32
 //
 // Σ x², n a multiple of 16.
-TEXT ·squaresWide(SB), NOSPLIT, $0-20
+TEXT ·squaresAVX512(SB), NOSPLIT, $0-20
 	MOVQ x+0(FP), SI
 	MOVQ n+8(FP), CX
 	VXORPS Z0, Z0, Z0
@@ -212,10 +213,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func scaleMulWide(dst, x, w *float32, s float32, n int)
+// func scaleMulAVX512(dst, x, w *float32, s float32, n int)
 //
 // dst = x·s·w, n a multiple of 16.
-TEXT ·scaleMulWide(SB), NOSPLIT, $0-40
+TEXT ·scaleMulAVX512(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ w+16(FP), BX
@@ -233,10 +234,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func addWide(dst, x *float32, n int)
+// func addAVX512(dst, x *float32, n int)
 //
 // dst += x, n a multiple of 16.
-TEXT ·addWide(SB), NOSPLIT, $0-24
+TEXT ·addAVX512(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
@@ -251,10 +252,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func scaleWide(x *float32, s float32, n int)
+// func scaleAVX512(x *float32, s float32, n int)
 //
 // x *= s, n a multiple of 16.
-TEXT ·scaleWide(SB), NOSPLIT, $0-24
+TEXT ·scaleAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+0(FP), DI
 	VBROADCASTSS s+8(FP), Z0
 	MOVQ n+16(FP), CX
@@ -267,15 +268,17 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxWide(x *float32, n int) float32
+// func maxAVX512(x *float32, n int) float32
 //
-// n is a multiple of 16, at least 16.
-TEXT ·maxWide(SB), NOSPLIT, $0-20
+// n is a multiple of 16, at least 16. NaN is passed over.
+TEXT ·maxAVX512(SB), NOSPLIT, $0-20
 	MOVQ x+0(FP), SI
 	MOVQ n+8(FP), CX
-	VMOVUPS (SI), Z0
+	MOVL $0xff800000, AX // -∞
+	VPBROADCASTD AX, Z0
 loop:
-	VMAXPS (SI), Z0, Z0
+	VMOVUPS (SI), Z1
+	VMAXPS Z0, Z1, Z0
 	ADDQ $64, SI
 	SUBQ $16, CX
 	JG loop
@@ -284,10 +287,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func toF16Wide(dst *uint16, src *float32, n int)
+// func toF16AVX512(dst *uint16, src *float32, n int)
 //
 // n is a multiple of 16; rounds to nearest even.
-TEXT ·toF16Wide(SB), NOSPLIT, $0-24
+TEXT ·toF16AVX512(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX

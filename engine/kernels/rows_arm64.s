@@ -138,7 +138,7 @@ TEXT ·pauseAsm(SB), NOSPLIT, $0-0
 	BROADCAST(0x3f000000, V23.S4) \ // 1/2
 	BROADCAST(0x3f800000, V24.S4)   // 1, and the exponent of 2^0
 
-// EXP: V0 becomes exp(V0), for values from -104 to 88; V26 … V29 are lost.
+// EXP: V0 becomes exp(V0), for values from -104 to 104; V26 … V29 are lost.
 // x = n·ln 2 + r, |r| ≤ ln 2 / 2; exp(r) by its Taylor polynomial of degree 6,
 // whose relative error is below 2e-7 there. 2^n in two factors, either of them
 // normal, so that small results round once to a denormal or to zero.
@@ -203,8 +203,8 @@ TEXT ·swiGLUWide(SB), NOSPLIT, $0-32
 	MOVD up+16(FP), R2
 	MOVD n+24(FP), R3
 	EXPCONSTANTS
-	BROADCAST(0xc2ae0000, V11.S4) // -87
-	BROADCAST(0x42ae0000, V12.S4) // 87: exp(-x) stays finite
+	BROADCAST(0xc2d00000, V11.S4) // -104: exp(-x) is 0
+	BROADCAST(0x42d00000, V12.S4) // 104: exp(-x) is infinite
 	VEOR V13.B16, V13.B16, V13.B16
 loop:
 	VLD1.P 16(R1), [V1.S4]

@@ -63,7 +63,7 @@ func TestRows(t *testing.T) {
 			}
 
 			gate, _ := row(n, 20)
-			copy(gate, []float32{0, -86, 86, 1000, 30, -30, 1e-8, -1e-8})
+			copy(gate, []float32{0, -86, 86, 1000, 30, -30, 1e-8, -1e-8, -1000, -3e38, 1e36, -88.5})
 			SwiGLU(dst, gate, y)
 			check()
 			for i := range dst {
@@ -165,5 +165,31 @@ func TestRope(t *testing.T) {
 				t.Fatalf("rope of %d values: pair %d turns to (%g, %g) when neighbours, (%g, %g) half a head apart", d, i, norm[2*i], norm[2*i+1], neox[i], neox[i+d/2])
 			}
 		}
+	}
+}
+
+// BenchmarkRows is the cost of a value: 4,864 of them are a row of a model of half
+// a billion weights, 1,024 a row of scores.
+func BenchmarkRows(b *testing.B) {
+	const n = 4864
+	x, y := make([]float32, n), make([]float32, n)
+	for i := range x {
+		x[i], y[i] = float32(i%17-8), float32(i%13-6)
+	}
+	a := NewActivations(1, n, Quantized)
+	for name, f := range map[string]func() int{
+		"SwiGLU":  func() int { SwiGLU(x, y, y); return n },
+		"SetRow":  func() int { a.SetRow(0, y); return n },
+		"RMSNorm": func() int { RMSNorm(x, y, y, 1e-6); return n },
+		"ExpSum":  func() int { copy(x[:1024], y); ExpSum(x[:1024], 8); return 1024 },
+		"ArgMax":  func() int { ArgMax(y); return n },
+	} {
+		b.Run(name, func(b *testing.B) {
+			values := 0
+			for b.Loop() {
+				values = f()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(values), "ns/value")
+		})
 	}
 }

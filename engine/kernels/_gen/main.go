@@ -33,6 +33,13 @@ func head(name string) {
 	p("\tMOVQ ahead+40(FP), R9")
 }
 
+// fetch asks for this many bytes of weights.
+func fetch(bytes int) {
+	for off := 0; off < bytes; off += 64 {
+		p("\tPREFETCHT0 %d(SI)(R9*1)", off)
+	}
+}
+
 // scales sets R8 to the panel's scales, which follow n blocks of this many bytes.
 func scales(bytes int) {
 	p("\tMOVQ CX, R8")
@@ -64,9 +71,7 @@ func block512(name string, rows int, nibbles bool) {
 			p("\tVPXORQ Z%d, Z%d, Z%d", 4+i, 4+i, 4+i)
 		}
 	}
-	for off := 0; off < bytes; off += 64 {
-		p("\tPREFETCHT0 %d(SI)(R9*1)", off)
-	}
+	fetch(bytes)
 	acc := func(i, group int) int {
 		if chains == 2 && group%2 == 1 {
 			return 4 + i
@@ -122,7 +127,7 @@ func float512(name, load string, size, rows int) {
 		p("\tVXORPS Z%d, Z%d, Z%d", 8+i, 8+i, 8+i)
 	}
 	p("loop:")
-	p("\tPREFETCHT0 (SI)(R9*1)")
+	fetch(64)
 	p("\t"+load, "(SI)", "Z16")
 	if name == "bf16" {
 		p("\tVPSLLD $16, Z16, Z16")
@@ -153,6 +158,7 @@ func q8AVX2(rows int) {
 		p("\tVXORPS Y%d, Y%d, Y%d", 12+i, 12+i, 12+i)
 	}
 	p("loop:")
+	fetch(512)
 	for i := range 4 * rows { // Y0 … Y7: integer sums, four registers a row
 		p("\tVPXOR Y%d, Y%d, Y%d", i, i, i)
 	}
@@ -201,6 +207,7 @@ func q4AVX2(rows int) {
 		p("\tVXORPS Y%d, Y%d, Y%d", 12+i, 12+i, 12+i)
 	}
 	p("loop:")
+	fetch(256)
 	for i := range 2 * rows {
 		p("\tVPXOR Y%d, Y%d, Y%d", i, i, i)
 	}
@@ -243,6 +250,7 @@ func floatAVX2(name string, size, rows int) {
 		p("\tVXORPS Y%d, Y%d, Y%d", 4+i, 4+i, 4+i)
 	}
 	p("loop:")
+	fetch(16 * size)
 	for h := range 2 {
 		off := 8 * size * h
 		switch name {
@@ -307,7 +315,7 @@ func main() {
 	if err == nil {
 		err = os.WriteFile("mul_amd64.s", s.Bytes(), 0o644)
 	}
-	for _, other := range []string{"./_gen/attend", "./_gen/kquant", "./_gen/arm64"} {
+	for _, other := range []string{"./_gen/attend", "./_gen/kquant", "./_gen/vnni", "./_gen/arm64"} {
 		if err == nil {
 			cmd := exec.Command("go", "run", other)
 			cmd.Stderr = os.Stderr

@@ -38,6 +38,13 @@ func constant(bits string, x int, reg string) {
 	p("\tVPBROADCASTD X%d, %s%d", x, reg, x)
 }
 
+// fetch asks for this many bytes of weights.
+func fetch(bytes int) {
+	for off := 0; off < bytes; off += 64 {
+		p("\tPREFETCHT0 %d(SI)", 4096+off)
+	}
+}
+
 // tail closes the loops over blocks and super-blocks.
 func tail(k kind) {
 	p("\tADDQ $%d, SI", k.blockBytes())
@@ -97,9 +104,7 @@ func avx512(k kind, rows int) {
 		p("\tVMULPS Z26, Z29, Z29")
 	}
 	p("\tLEAQ 64(SI), R8")
-	for off := 0; off < 320; off += 64 {
-		p("\tPREFETCHT0 %d(SI)", 4096+off)
-	}
+	fetch(320)
 	p("\tADDQ $320, SI")
 	p("\tMOVQ $8, R9")
 	p("block:")
@@ -109,9 +114,7 @@ func avx512(k kind, rows int) {
 			p("\tVPXORQ Z%d, Z%d, Z%d", second(i), second(i), second(i))
 		}
 	}
-	for off := 0; off < k.blockBytes(); off += 64 {
-		p("\tPREFETCHT0 %d(SI)", 4096+off)
-	}
+	fetch(k.blockBytes())
 	for i := range int(k) - 4 {
 		p("\tVMOVDQU64 %d(SI), Z%d", 256+64*i, 18+i)
 	}
@@ -207,9 +210,11 @@ func avx2(k kind, rows int) {
 	p("super:")
 	p("\tMOVQ SI, R10")
 	p("\tLEAQ 64(SI), R8")
+	fetch(320)
 	p("\tADDQ $320, SI")
 	p("\tMOVQ $8, R9")
 	p("block:")
+	fetch(k.blockBytes())
 	for h := range 2 { // panel rows 8h … 8h+7
 		for i := range rows {
 			p("\tVPXOR Y%d, Y%d, Y%d", i, i, i)
